@@ -1,0 +1,119 @@
+"""coapsep: CoAP (RFC 7252) with structured concurrency, on Trio.
+
+A server that may take its time: a handler that waits is a child task, and so is every
+pending async request; see ``serve``, ``Router`` and ``AsyncRegistry``.
+"""
+
+from coapsep.address import Address as Address
+from coapsep.address import Session as Session
+from coapsep.errors import AsyncAlreadyRegistered as AsyncAlreadyRegistered
+from coapsep.errors import BadGateway as BadGateway
+from coapsep.errors import BadOption as BadOption
+from coapsep.errors import BadRequest as BadRequest
+from coapsep.errors import CoapError as CoapError
+from coapsep.errors import Conflict as Conflict
+from coapsep.errors import EndpointCrashed as EndpointCrashed
+from coapsep.errors import Forbidden as Forbidden
+from coapsep.errors import GatewayTimeout as GatewayTimeout
+from coapsep.errors import LocalProtocolError as LocalProtocolError
+from coapsep.errors import MessageIdsExhausted as MessageIdsExhausted
+from coapsep.errors import MethodNotAllowed as MethodNotAllowed
+from coapsep.errors import NotAcceptable as NotAcceptable
+from coapsep.errors import NotFound as NotFound
+from coapsep.errors import RequestEntityTooLarge as RequestEntityTooLarge
+from coapsep.errors import ResponseError as ResponseError
+from coapsep.errors import ServiceUnavailable as ServiceUnavailable
+from coapsep.errors import TooManyPending as TooManyPending
+from coapsep.errors import Unauthorized as Unauthorized
+from coapsep.errors import UnsupportedContentFormat as UnsupportedContentFormat
+from coapsep.message.linkformat import Link as Link
+from coapsep.message.message import Malformed as Malformed
+from coapsep.message.message import Message as Message
+from coapsep.message.options import Options as Options
+from coapsep.message.response import Response as Response
+from coapsep.message.uri import CoapURI as CoapURI
+from coapsep.message.uri import parse_uri as parse_uri
+from coapsep.numbers import Code as Code
+from coapsep.numbers import ContentFormat as ContentFormat
+from coapsep.numbers import OptionNumber as OptionNumber
+from coapsep.numbers import Type as Type
+from coapsep.params import Limits as Limits
+from coapsep.params import Tuning as Tuning
+from coapsep.protocol.events import Undelivered as Undelivered
+from coapsep.protocol.statistics import Counters as Counters
+from coapsep.protocol.statistics import Statistics as Statistics
+from coapsep.server.dispatch import UndeliveredResponse as UndeliveredResponse
+from coapsep.server.pending import AsyncRegistry as AsyncRegistry
+from coapsep.server.pending import Ended as Ended
+from coapsep.server.pending import PendingRequest as PendingRequest
+from coapsep.server.request import Request as Request
+from coapsep.server.router import About as About
+from coapsep.server.router import Handler as Handler
+from coapsep.server.router import Result as Result
+from coapsep.server.router import Router as Router
+from coapsep.server.server import Server as Server
+from coapsep.server.server import open_server as open_server
+from coapsep.server.server import serve as serve
+from coapsep.transport.base import Batch as Batch
+from coapsep.transport.base import Transport as Transport
+from coapsep.transport.udp import UdpTransport as UdpTransport
+from coapsep.transport.udp import open_udp as open_udp
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "About",
+    "Address",
+    "AsyncAlreadyRegistered",
+    "AsyncRegistry",
+    "BadGateway",
+    "BadOption",
+    "BadRequest",
+    "Batch",
+    "CoapError",
+    "CoapURI",
+    "Code",
+    "Conflict",
+    "ContentFormat",
+    "Counters",
+    "Ended",
+    "EndpointCrashed",
+    "Forbidden",
+    "GatewayTimeout",
+    "Handler",
+    "Limits",
+    "Link",
+    "LocalProtocolError",
+    "Malformed",
+    "Message",
+    "MessageIdsExhausted",
+    "MethodNotAllowed",
+    "NotAcceptable",
+    "NotFound",
+    "OptionNumber",
+    "Options",
+    "PendingRequest",
+    "Request",
+    "RequestEntityTooLarge",
+    "Response",
+    "ResponseError",
+    "Result",
+    "Router",
+    "Server",
+    "ServiceUnavailable",
+    "Session",
+    "Statistics",
+    "TooManyPending",
+    "Transport",
+    "Tuning",
+    "Type",
+    "UdpTransport",
+    "Unauthorized",
+    "Undelivered",
+    "UndeliveredResponse",
+    "UnsupportedContentFormat",
+    "open_server",
+    "open_udp",
+    "parse_uri",
+    "serve",
+]

@@ -1,0 +1,50 @@
+"""Who talks to whom: an address, and the session between two of them."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(cache_hash=True)
+class Address:
+    """An IP address and a UDP port.
+
+    ``host`` is the numeric form without brackets and without a zone; ``scope_id`` is the
+    interface index that a link-local IPv6 address needs, else 0.
+    """
+
+    host: str
+    port: int = attrs.field()
+    scope_id: int = 0
+
+    @port.validator
+    def _port_in_range(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if not 0 <= value <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, not {value}")
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether ``host`` is an IPv6 literal."""
+        return ":" in self.host
+
+    def __str__(self) -> str:
+        if not self.is_ipv6:
+            return f"{self.host}:{self.port}"
+        zone = f"%{self.scope_id}" if self.scope_id else ""
+        return f"[{self.host}{zone}]:{self.port}"
+
+
+@attrs.frozen(cache_hash=True)
+class Session:
+    """One pair of endpoints on one transport (RFC 7252 section 4.1).
+
+    Message IDs and tokens mean something within a session only. The local address is part
+    of it: a host that is asked at two of its addresses is two endpoints.
+    """
+
+    local: Address
+    peer: Address
+    transport: str = "udp"
+
+    def __str__(self) -> str:
+        return f"{self.transport} {self.local} <- {self.peer}"

@@ -1,0 +1,192 @@
+"""The shell around the core: one transport, one core, a clock.
+
+Everything the core produces leaves in ``step()``, which never awaits: between a change of
+state and its output nothing else can run, so there are no locks. It is called after every
+batch of datagrams, after every timer, and after whatever the application did.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from coapsep.address import Session
+from coapsep.message.response import Response
+from coapsep.params import Limits
+from coapsep.protocol.core import Core
+from coapsep.protocol.events import Event
+from coapsep.protocol.exchange import Exchange
+from coapsep.transport.base import Batch, Transport
+
+logger = logging.getLogger("coapsep.endpoint")
+
+#: Sends between two looks at the socket. When many requests fall due at once, the ACKs of
+#: the first ones would else overflow the socket's buffer before anybody reads it.
+_SENDS_BETWEEN_POLLS = 32
+
+
+class Endpoint:
+    """Runs a core on a transport. ``on_event`` must not await and must not raise."""
+
+    def __init__(
+        self, transport: Transport, core: Core, limits: Limits, on_event: Callable[[Event], None]
+    ) -> None:
+        self.transport = transport
+        self.core = core
+        self._on_event = on_event
+        self._limits = limits
+        self._timer = trio.CancelScope()
+        self._stepping = False
+        self._step_again = False
+        self._sends = 0
+        self._unsent: deque[tuple[bytes, Session]] = deque()
+        self._has_unsent = trio.Event()
+        #: Set at the end of a step, for whoever waits for an exchange to end or for the
+        #: socket; None while nobody does.
+        self._progress: trio.Event | None = None
+
+    async def run(self) -> None:
+        """Receive, keep time, and send what the socket did not take, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.transport.run, self._receive, self._session_lost)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._send_unsent)
+
+    # -- what the application does ---------------------------------------------------
+
+    def respond(self, exchange: Exchange, response: Response) -> None:
+        """Send a response. Raises LocalProtocolError if the request has one already."""
+        self.core.send_response(exchange, response, trio.current_time())
+        self.step()
+
+    def defer(self, exchange: Exchange) -> None:
+        """Acknowledge a request whose response comes later."""
+        self.core.defer(exchange, trio.current_time())
+        self.step()
+
+    def close(self, exchange: Exchange) -> None:
+        """Give up a request without a response."""
+        self.core.close(exchange, trio.current_time())
+        self.step()
+
+    def finish(self, exchange: Exchange, response: Response) -> None:
+        """Answer a request, or send the answer it has, once and for all."""
+        self.core.finish(exchange, response, trio.current_time())
+        self.step()
+
+    async def wait_sent(self) -> None:
+        """Wait until the socket has taken everything; returns at once if it has."""
+        while self._unsent:
+            self._progress = self._progress or trio.Event()
+            await self._progress.wait()
+
+    async def wait_idle(self) -> None:
+        """Wait until no request is open: all are answered, and the answers acknowledged."""
+        await trio.lowlevel.checkpoint()
+        while self.core.open_requests or self._unsent:
+            self._progress = self._progress or trio.Event()
+            await self._progress.wait()
+
+    # -- the step --------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Send, hand out events, and set the alarm. Calls from within only ask for another
+        round of the outermost one."""
+        self._step_again = True
+        if self._stepping:
+            return
+        self._stepping = True
+        core = self.core
+        try:
+            while self._step_again:
+                self._step_again = False
+                if core.outgoing:
+                    self._send_all()
+                if core.events:
+                    events = core.events[:]
+                    core.events.clear()
+                    for event in events:
+                        self._on_event(event)
+                    self._step_again = True
+        finally:
+            self._stepping = False
+        if core.next_deadline() < self._timer.deadline:
+            self._timer.deadline = core.next_deadline()
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
+
+    def _send_all(self) -> None:
+        core = self.core
+        # Sending may read as well, and what is read may add to the list.
+        at = 0
+        while at < len(core.outgoing):
+            self._send(*core.outgoing[at])
+            at += 1
+            self._sends += 1
+            if self._sends >= _SENDS_BETWEEN_POLLS:
+                self._sends = 0
+                self._feed(self.transport.poll())
+        core.outgoing.clear()
+
+    def _send(self, data: bytes, session: Session) -> None:
+        counters = self.core.counters
+        try:
+            if not self._unsent and self.transport.send(data, session):
+                counters.datagrams_sent += 1
+                return
+        except OSError as exc:
+            counters.send_errors += 1
+            logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+            return
+        if len(self._unsent) >= self._limits.unsent:
+            counters.datagrams_unsent += 1
+            return
+        self._unsent.append((data, session))
+        self._has_unsent.set()
+
+    def _feed(self, batch: Batch) -> None:
+        now = trio.current_time()
+        receive = self.core.receive_datagram
+        for data, session in batch:
+            receive(data, session, now)
+
+    # -- the three tasks -------------------------------------------------------------
+
+    def _receive(self, batch: Batch) -> None:
+        self._sends = 0
+        self._feed(batch)
+        self.step()
+
+    def _session_lost(self, session: Session) -> None:
+        self.core.session_lost(session, trio.current_time())
+        self.step()
+
+    async def _keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self.core.next_deadline()) as self._timer:
+                await trio.sleep_forever()
+            self.core.handle_timers(trio.current_time())
+            self.step()
+
+    async def _send_unsent(self) -> None:
+        while True:
+            await self._has_unsent.wait()
+            self._has_unsent = trio.Event()
+            while self._unsent:
+                data, session = self._unsent[0]
+                await self.transport.wait_writable(session)
+                try:
+                    sent = self.transport.send(data, session)
+                except OSError as exc:
+                    self.core.counters.send_errors += 1
+                    logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+                    self._unsent.popleft()
+                    continue
+                if sent:
+                    self._unsent.popleft()
+                    self.core.counters.datagrams_sent += 1
+            self.step()

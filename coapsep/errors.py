@@ -1,0 +1,150 @@
+"""Every exception of the library, on one page.
+
+::
+
+    CoapError
+      LocalProtocolError             you asked for what the protocol does not allow
+        MessageIdsExhausted          all 65,536 message IDs to one peer are in use
+      EndpointCrashed                a task of the library failed behind your back
+      ResponseError                  raise it in a handler: the client gets its code
+        BadRequest, NotFound, ...    one class for the codes that handlers raise most
+        ServiceUnavailable           5.03, with the time to wait
+          AsyncAlreadyRegistered     the token has a pending request
+          TooManyPending             a limit on pending requests is reached
+
+What a closed object raises is ``trio.ClosedResourceError``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from coapsep.numbers import Code
+
+
+class CoapError(Exception):
+    """Base of all exceptions of this library."""
+
+
+class LocalProtocolError(CoapError):
+    """The caller asked for something that CoAP, or the state of the request, rules out."""
+
+
+class MessageIdsExhausted(LocalProtocolError):
+    """Every message ID to this peer was used within its lifetime (RFC 7252 section 4.4)."""
+
+
+class EndpointCrashed(CoapError):
+    """A background task failed; ``__cause__`` is what it raised."""
+
+
+class ResponseError(CoapError):
+    """An error response, as an exception for handlers to raise.
+
+    ``diagnostic`` becomes the payload (RFC 7252 section 5.5.2): a short text for the person
+    who reads a trace. It leaves the process, so it must hold no secrets.
+    """
+
+    def __init__(self, code: Code, diagnostic: str = "", *, max_age: int | None = None) -> None:
+        code = Code(code)
+        if not 128 <= code < 192:
+            raise ValueError(f"a ResponseError needs a 4.xx or 5.xx code, not {code}")
+        super().__init__(f"{code}: {diagnostic}" if diagnostic else str(code))
+        self.code = code
+        self.diagnostic = diagnostic
+        self.max_age = max_age
+
+
+class _FixedCode(ResponseError):
+    """A ResponseError whose class says the code."""
+
+    fixed_code: ClassVar[Code]
+
+    def __init__(self, diagnostic: str = "", *, max_age: int | None = None) -> None:
+        super().__init__(self.fixed_code, diagnostic, max_age=max_age)
+
+
+class BadRequest(_FixedCode):
+    """4.00: the request makes no sense."""
+
+    fixed_code = Code.BAD_REQUEST
+
+
+class Unauthorized(_FixedCode):
+    """4.01: the client must first say who it is."""
+
+    fixed_code = Code.UNAUTHORIZED
+
+
+class BadOption(_FixedCode):
+    """4.02: a critical option is not understood."""
+
+    fixed_code = Code.BAD_OPTION
+
+
+class Forbidden(_FixedCode):
+    """4.03: the client may not do this."""
+
+    fixed_code = Code.FORBIDDEN
+
+
+class NotFound(_FixedCode):
+    """4.04: there is no such resource."""
+
+    fixed_code = Code.NOT_FOUND
+
+
+class MethodNotAllowed(_FixedCode):
+    """4.05: the resource has no such method."""
+
+    fixed_code = Code.METHOD_NOT_ALLOWED
+
+
+class NotAcceptable(_FixedCode):
+    """4.06: no representation has the content format asked for."""
+
+    fixed_code = Code.NOT_ACCEPTABLE
+
+
+class Conflict(_FixedCode):
+    """4.09: the request does not fit the state of the resource."""
+
+    fixed_code = Code.CONFLICT
+
+
+class RequestEntityTooLarge(_FixedCode):
+    """4.13: the payload is larger than the server takes."""
+
+    fixed_code = Code.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedContentFormat(_FixedCode):
+    """4.15: the payload has a content format that the resource does not read."""
+
+    fixed_code = Code.UNSUPPORTED_CONTENT_FORMAT
+
+
+class BadGateway(_FixedCode):
+    """5.02: the backend gave no usable answer."""
+
+    fixed_code = Code.BAD_GATEWAY
+
+
+class ServiceUnavailable(_FixedCode):
+    """5.03: not now; ``max_age`` seconds from now it may work (RFC 7252 section 5.9.3.4)."""
+
+    fixed_code = Code.SERVICE_UNAVAILABLE
+
+
+class GatewayTimeout(_FixedCode):
+    """5.04: the backend did not answer in time."""
+
+    fixed_code = Code.GATEWAY_TIMEOUT
+
+
+class AsyncAlreadyRegistered(ServiceUnavailable):
+    """This session and token already have a pending request."""
+
+
+class TooManyPending(ServiceUnavailable):
+    """A limit on pending requests is reached."""

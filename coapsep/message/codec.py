@@ -1,0 +1,231 @@
+"""Bytes to messages and back, on aiocoap's codec: the only file that imports it.
+
+aiocoap's decoder is made for well-formed input: it takes a cut token or a TKL of 15 without
+a word, raises UnicodeDecodeError for a bad string, keeps every unknown number it ever saw,
+and slices the whole rest once per option. So its bytes are made well-formed first: one
+strict walk over the structure finds format errors, and picks out the options that it must
+not see. What is left is decoded by it.
+
+Both directions are paid once per distinct set of options: a Memo keeps the last results.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from aiocoap.error import UnparsableMessage
+from aiocoap.options import Options as AiocoapOptions
+from aiocoap.optiontypes import OpaqueOption
+
+from coapsep.message.message import Malformed, Message
+from coapsep.message.options import DEFINITIONS, EMPTY, Format, Options, is_critical
+from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
+
+_TYPES = tuple(Type)
+_FORMATS: frozenset[int] = frozenset(ContentFormat)
+_FORMAT_OPTIONS = frozenset({OptionNumber.CONTENT_FORMAT, OptionNumber.ACCEPT})
+
+#: Longest run of bytes that is worth remembering; a request without payload has some 20.
+_MEMO_BYTES = 128
+
+#: More options than this is no message that a device sends; see Limits.options.
+MAX_OPTIONS = 64
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Memo(Generic[_K, _V]):
+    """A bounded dict that forgets its oldest entry; a flood costs it its use, not memory."""
+
+    __slots__ = ("_limit", "entries")
+
+    def __init__(self, limit: int = 1024) -> None:
+        self.entries: dict[_K, _V] = {}
+        self._limit = limit
+
+    def keep(self, key: _K, value: _V) -> None:
+        """Remember one more result."""
+        if len(self.entries) >= self._limit:
+            del self.entries[next(iter(self.entries))]
+        self.entries[key] = value
+
+
+class Codec:
+    """``decode`` and ``encode`` with a memory of recent options. It belongs to one core."""
+
+    __slots__ = ("_encoded", "_max_options", "_tails")
+
+    def __init__(self, max_options: int = MAX_OPTIONS) -> None:
+        self._max_options = max_options
+        self._tails: Memo[bytes, tuple[Options, bytes]] = Memo()
+        self._encoded: Memo[Options, bytes] = Memo()
+
+    def decode(self, data: bytes) -> Message | Malformed:
+        """The message in a datagram, or what is wrong with it. Never raises.
+
+        Time is linear in ``len(data)``; options past the limit make the message Malformed.
+        """
+        if len(data) < 4:
+            return Malformed(None, None, "shorter than a header")
+        first = data[0]
+        if first >> 6 != 1:
+            return Malformed(None, None, f"version {first >> 6}")
+        kind = _TYPES[first >> 4 & 3]
+        mid = data[2] << 8 | data[3]
+        end_of_token = 4 + (first & 15)
+        if end_of_token > 12:
+            return Malformed(kind, mid, f"token length {first & 15}")
+        code = CODES[data[1]]
+        if code == 0:
+            if len(data) > 4:
+                return Malformed(kind, mid, "Empty message that is not empty")
+            return Message(code, kind, mid)
+        if not (code.is_request or code.is_response):
+            return Malformed(kind, mid, f"reserved code {code.dotted}")
+        if end_of_token > len(data):
+            return Malformed(kind, mid, "token cut short")
+        tail = data[end_of_token:]
+        known = self._tails.entries.get(tail)
+        if known is None:
+            read = _read_tail(tail, self._max_options)
+            if isinstance(read, str):
+                return Malformed(kind, mid, read)
+            known = read
+            if len(tail) <= _MEMO_BYTES:
+                self._tails.keep(tail, known)
+        return Message(code, kind, mid, data[4:end_of_token], *known)
+
+    def encode(self, message: Message) -> bytes:
+        """The datagram of a message. Raises ValueError for a token longer than 8 bytes."""
+        token, options, payload = message.token, message.options, message.payload
+        if len(token) > 8:
+            raise ValueError(f"a token has at most 8 bytes, not {len(token)}")
+        written = b""
+        if options is not EMPTY:
+            known = self._encoded.entries.get(options)
+            if known is None:
+                known = _encode_options(options)
+                if len(known) <= _MEMO_BYTES:
+                    self._encoded.keep(options, known)
+            written = known
+        mid = message.mid
+        head = bytes((0x40 | message.type << 4 | len(token), message.code, mid >> 8, mid & 255))
+        if payload:
+            return b"%b%b%b\xff%b" % (head, token, written, payload)
+        return head + token + written
+
+
+def decode(data: bytes) -> Message | Malformed:
+    """``Codec.decode`` without a memory, for tools and tests."""
+    return Codec().decode(data)
+
+
+def encode(message: Message) -> bytes:
+    """``Codec.encode`` without a memory."""
+    return Codec().encode(message)
+
+
+def empty(kind: Type, mid: int) -> bytes:
+    """The four bytes of an Empty message: an ACK, an RST, or a ping (section 4.1)."""
+    return bytes((0x40 | kind << 4, Code.EMPTY, mid >> 8, mid & 255))
+
+
+_Pairs = list[tuple[int, bytes]]
+
+
+def _read_tail(tail: bytes, max_options: int) -> tuple[Options, bytes] | str:
+    """What follows the token: options and payload, or the format error."""
+    pairs: _Pairs = []
+    end = _walk(tail, max_options, pairs)
+    if isinstance(end, str):
+        return end
+    try:
+        return _judge(pairs, tail[:end]), tail[end + 1 :]
+    except (UnparsableMessage, UnicodeDecodeError) as exc:  # pragma: no cover
+        # The walk and the table are stricter than aiocoap, and no input is known that gets
+        # here; but what arrives from the network must not raise, whatever aiocoap's version.
+        return f"refused by the decoder: {exc}"
+
+
+def _walk(tail: bytes, max_options: int, pairs: _Pairs) -> int | str:
+    """Split the raw options into ``pairs``; returns where they end (section 3.1)."""
+    number = at = 0
+    size = len(tail)
+    while at < size:
+        first = tail[at]
+        if first == 0xFF:
+            return at if at + 1 < size else "payload marker without payload"
+        at += 1
+        delta, length = first >> 4, first & 15
+        if delta >= 13:
+            if delta == 15:
+                return "option delta 15"
+            width = delta - 12
+            delta = int.from_bytes(tail[at : at + width], "big") + (13 if width == 1 else 269)
+            at += width
+        if length >= 13:
+            if length == 15:
+                return "option length 15"
+            width = length - 12
+            length = int.from_bytes(tail[at : at + width], "big") + (13 if width == 1 else 269)
+            at += width
+        if at + length > size:
+            return "option past the end"
+        number += delta
+        if number > 65535:
+            return "option number past 65535"
+        if len(pairs) == max_options:
+            return f"more than {max_options} options"
+        pairs.append((number, tail[at : at + length]))
+        at += length
+    return size
+
+
+def _judge(pairs: _Pairs, raw: bytes) -> Options:
+    """Judge each option by the table, and let aiocoap decode those that are its business."""
+    if not pairs:
+        return EMPTY
+    faulty: list[int] = []
+    safe: _Pairs = []  # aiocoap decodes these
+    opaque: _Pairs = []  # these it would keep for ever: numbers and formats without a name
+    previous = -1
+    for number, value in pairs:
+        definition = DEFINITIONS.get(number)
+        if definition is None:
+            opaque.append((number, value))
+        elif (
+            not definition.shortest <= len(value) <= definition.longest
+            or (number == previous and not definition.repeatable)
+            or (definition.format is Format.STRING and not _is_utf8(value))
+        ):
+            # Such an option is treated like an unknown one (sections 5.4.3 and 5.4.5):
+            # an elective one is as good as absent, a critical one condemns the message.
+            if is_critical(number):
+                faulty.append(number)
+        elif number in _FORMAT_OPTIONS and int.from_bytes(value, "big") not in _FORMATS:
+            opaque.append((number, value.lstrip(b"\0")))
+        else:
+            safe.append((number, value))
+        previous = number
+    decoded = AiocoapOptions()
+    decoded.decode(raw if len(safe) == len(pairs) else _encode_options(Options(safe)))
+    normal = [(int(option.number), option.encode()) for option in decoded.option_list()]
+    return Options(normal + opaque, faulty=tuple(faulty))
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _encode_options(options: Options) -> bytes:
+    """Deltas and lengths, by aiocoap; every value is bytes already, so opaque to it."""
+    out = AiocoapOptions()
+    for number, value in options:
+        out.add_option(OpaqueOption(number, value))
+    encoded: bytes = out.encode()
+    return encoded

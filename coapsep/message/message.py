@@ -1,0 +1,41 @@
+"""One CoAP message, and what takes its place when the bytes are none (RFC 7252 section 3)."""
+
+from __future__ import annotations
+
+import attrs
+
+from coapsep.message.options import EMPTY, Options
+from coapsep.numbers import Code, Type
+
+
+@attrs.frozen
+class Message:
+    """A message as it is on the wire. ``mid`` is the message ID."""
+
+    code: Code
+    type: Type
+    mid: int
+    token: bytes = b""
+    options: Options = EMPTY
+    payload: bytes = b""
+
+    def __str__(self) -> str:
+        token = f" token={self.token.hex()}" if self.token else ""
+        path = "/" + "/".join(self.options.uri_path) if self.code.is_request else ""
+        size = f" {len(self.payload)} bytes" if self.payload else ""
+        return f"{self.type.name} {self.mid:#06x} {self.code} {path}{token}{size}".replace(
+            "  ", " "
+        )
+
+
+@attrs.frozen
+class Malformed:
+    """A datagram with a message format error.
+
+    ``type`` and ``mid`` are None when not even the header could be trusted: too short, or a
+    version that is not 1. What to answer is decided in protocol/ (section 4.2 and 4.3).
+    """
+
+    type: Type | None
+    mid: int | None
+    reason: str

@@ -1,0 +1,63 @@
+"""A response: what a handler returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from coapsep.message.options import EMPTY, Options
+from coapsep.numbers import Code, ContentFormat, OptionNumber
+
+
+@attrs.frozen(init=False)
+class Response:
+    """A response code, options and a payload.
+
+    A ``str`` payload is sent as UTF-8 with content format text/plain unless another one is
+    given. ``max_age`` is seconds. ``location`` is the path of a created resource.
+
+    Raises ValueError or TypeError for what no response can hold.
+    """
+
+    code: Code
+    payload: bytes
+    options: Options
+
+    def __init__(
+        self,
+        code: Code | int,
+        payload: bytes | str = b"",
+        *,
+        content_format: int | None = None,
+        max_age: int | None = None,
+        etag: bytes | None = None,
+        location: Iterable[str] = (),
+        location_query: Iterable[str] = (),
+        options: Options = EMPTY,
+    ) -> None:
+        code = Code(code)
+        if not code.is_response:
+            raise ValueError(f"a response needs a code of class 2 to 5, not {code}")
+        if isinstance(payload, str):
+            payload = payload.encode()
+            if content_format is None and options.content_format is None and code.is_success:
+                content_format = ContentFormat.TEXT
+        elif not isinstance(payload, bytes):
+            raise TypeError(f"a payload is bytes or str, not {type(payload).__name__}")
+        named: dict[str, Any] = {
+            "content_format": content_format,
+            "max_age": max_age,
+            "etags": etag if etag is None else (etag,),
+            "location_path": location,
+            "location_query": location_query,
+        }
+        named = {name: value for name, value in named.items() if value not in (None, ())}
+        if named:
+            built = Options.build(**named)
+            taken = {number for number, _ in built}
+            options = Options([*built, *((n, v) for n, v in options if n not in taken)])
+        if len(options.values(OptionNumber.ETAG)) > 1:
+            raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
+        self.__attrs_init__(code, payload, options)

@@ -1,0 +1,170 @@
+"""What can be tuned (RFC 7252 section 4.8) and what is bounded.
+
+Both are frozen and validated: a value that cannot work is refused where it is written.
+Times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import attrs
+
+_Attribute: TypeAlias = "attrs.Attribute[float]"
+
+
+def _positive(instance: object, attribute: _Attribute, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{attribute.name} must be a positive number, not {value!r}")
+
+
+def _not_negative(instance: object, attribute: _Attribute, value: float) -> None:
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{attribute.name} must be zero or a positive number, not {value!r}")
+
+
+def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{attribute.name} must be a whole number of at least 1, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Tuning:
+    """Transmission parameters. The defaults are those of RFC 7252 section 4.8."""
+
+    ack_timeout: float = attrs.field(default=2.0, validator=_positive)
+    """Least wait before the first retransmission, seconds (ACK_TIMEOUT)."""
+
+    ack_random_factor: float = attrs.field(default=1.5)
+    """The first wait is drawn between 1 and this times ``ack_timeout`` (ACK_RANDOM_FACTOR)."""
+
+    max_retransmit: int = attrs.field(default=4)
+    """How often a Confirmable message is sent again (MAX_RETRANSMIT)."""
+
+    nstart: int = attrs.field(default=1, validator=_count)
+    """Requests of ours that may be outstanding to one peer (NSTART, section 4.7)."""
+
+    default_leisure: float = attrs.field(default=5.0, validator=_positive)
+    """Time over which answers to a multicast request are spread, seconds (DEFAULT_LEISURE)."""
+
+    probing_rate: float = attrs.field(default=1.0, validator=_positive)
+    """Bytes per second sent to a peer that does not answer (PROBING_RATE)."""
+
+    max_latency: float = attrs.field(default=100.0, validator=_positive)
+    """Longest time a datagram is taken to need, seconds (MAX_LATENCY, section 4.8.2)."""
+
+    empty_ack_delay: float = attrs.field(default=0.1, validator=_not_negative)
+    """How long an answer may take and still ride in the ACK, seconds (section 5.2.2).
+
+    Must be well below the *client's* ``ack_timeout``, or it sends its request again.
+    """
+
+    response_window: int = attrs.field(default=64, validator=_count)
+    """Separate responses to one peer that may be unacknowledged at a time.
+
+    NSTART limits requests. An acknowledged request is no longer outstanding, and with a
+    window of one its response would wait for every lost ACK before it; see section 4.7.
+    """
+
+    @ack_random_factor.validator
+    def _factor(self, attribute: _Attribute, value: float) -> None:
+        if not (value >= 1.0 and math.isfinite(value)):
+            raise ValueError(f"ack_random_factor must be at least 1.0, not {value!r}")
+
+    @max_retransmit.validator
+    def _retransmit(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if not isinstance(value, int) or not 0 <= value <= 20:
+            raise ValueError(f"max_retransmit must be a whole number from 0 to 20, not {value!r}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.empty_ack_delay >= self.ack_timeout:
+            raise ValueError(
+                f"empty_ack_delay ({self.empty_ack_delay}) must be below ack_timeout "
+                f"({self.ack_timeout}): a client would repeat its request first"
+            )
+
+    @property
+    def processing_delay(self) -> float:
+        """Time a node takes to turn a CON into its ACK, seconds (PROCESSING_DELAY)."""
+        return self.ack_timeout
+
+    @property
+    def max_transmit_span(self) -> float:
+        """First to last transmission of one message, seconds (MAX_TRANSMIT_SPAN)."""
+        return self.ack_timeout * ((1 << self.max_retransmit) - 1) * self.ack_random_factor
+
+    @property
+    def max_transmit_wait(self) -> float:
+        """First transmission to giving up, seconds (MAX_TRANSMIT_WAIT)."""
+        doublings = 1 << (self.max_retransmit + 1)
+        return self.ack_timeout * (doublings - 1) * self.ack_random_factor
+
+    @property
+    def max_rtt(self) -> float:
+        """Longest round trip, seconds (MAX_RTT)."""
+        return 2 * self.max_latency + self.processing_delay
+
+    @property
+    def exchange_lifetime(self) -> float:
+        """How long a CON's message ID must not be used again, seconds (EXCHANGE_LIFETIME)."""
+        return self.max_transmit_span + self.max_rtt
+
+    @property
+    def non_lifetime(self) -> float:
+        """The same for a NON, seconds (NON_LIFETIME)."""
+        return self.max_transmit_span + self.max_latency
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """Upper bounds. Nothing that arrives from the network grows past one of these."""
+
+    datagram_size: int = attrs.field(default=2048, validator=_count)
+    """Largest datagram that is read, bytes. RFC 7252 section 4.6 expects 1152; a longer
+    request is answered 4.13 and not read."""
+
+    options: int = attrs.field(default=64, validator=_count)
+    """Options in one message. Each costs microseconds, and one byte on the wire."""
+
+    peers: int = attrs.field(default=100_000, validator=_count)
+    """Sessions of which anything is remembered."""
+
+    requests: int = attrs.field(default=200_000, validator=_count)
+    """Requests that are open: running, pending, or answered but not yet acknowledged."""
+
+    requests_per_session: int = attrs.field(default=20_000, validator=_count)
+    """The same for one session; it bounds what can queue behind a lost ACK."""
+
+    pending: int = attrs.field(default=100_000, validator=_count)
+    """Pending async requests; one costs some 6 kB."""
+
+    pending_per_session: int = attrs.field(default=10_000, validator=_count)
+    """The same for one session."""
+
+    pending_age: float = attrs.field(default=86_400.0, validator=_positive)
+    """Longest life of a pending async request, parked ones included, seconds."""
+
+    dedup_entries: int = attrs.field(default=100_000, validator=_count)
+    """Message IDs remembered for deduplication; one costs some 0.3 kB."""
+
+    dedup_entries_per_session: int = attrs.field(default=32_768, validator=_count)
+    """The same for one session."""
+
+    dedup_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    """Bytes of the replies kept for deduplication."""
+
+    unsent: int = attrs.field(default=1024, validator=_count)
+    """Datagrams that wait because the socket does not take them; later ones are dropped."""
+
+    retry_after: int = attrs.field(default=5, validator=_count)
+    """Max-Age of the 5.03 that a full table draws, seconds (RFC 7252 section 5.9.3.4)."""
+
+    token_reuse: Literal["replace", "refuse"] = attrs.field(
+        default="replace", validator=attrs.validators.in_(("replace", "refuse"))
+    )
+    """A new request with the token of an open one takes its place, or is refused with 5.03.
+
+    ``"refuse"`` is for networks where a source address can be forged: there, a guessed
+    token would be enough to end somebody else's request.
+    """

@@ -1,0 +1,59 @@
+"""What the core tells the shell: frozen values, in the order in which they happened."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import attrs
+
+from coapsep.message.message import Message
+from coapsep.protocol.exchange import Exchange
+
+
+class EndReason(enum.Enum):
+    """Why a request ended without its response."""
+
+    REPLACED = "a different request took its token"
+    SESSION_LOST = "its session has gone"
+
+
+class Undelivered(enum.Enum):
+    """Why nobody knows that a response arrived."""
+
+    RESET = "the client answered it with RST"
+    TIMED_OUT = "the client did not acknowledge it"
+    DROPPED = "it waited behind a response that timed out, and the client was silent"
+    SESSION_LOST = "the session has gone"
+
+
+@attrs.frozen
+class RequestReceived:
+    """A new request; answer it with ``Core.send_response``, or ``Core.defer`` it."""
+
+    exchange: Exchange
+
+
+@attrs.frozen
+class RequestEnded:
+    """Nobody waits for this request's response any more.
+
+    One that was deferred is closed. One that runs is abandoned: it may finish, and must
+    still be answered or closed, but what it answers is not sent. ``attachment`` is the one
+    of its exchange, which a closed exchange has no more.
+    """
+
+    attachment: object
+    reason: EndReason
+
+
+@attrs.frozen
+class ResponseUndelivered:
+    """A separate response that was sent, and is not known to have arrived."""
+
+    exchange: Exchange
+    response: Message
+    reason: Undelivered
+
+
+Event: TypeAlias = RequestReceived | RequestEnded | ResponseUndelivered

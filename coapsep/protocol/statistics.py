@@ -1,0 +1,97 @@
+"""What is counted. Every drop, refusal and oddity has a number here."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.define
+class Counters:
+    """Running totals since the start; the parts of one endpoint share one object."""
+
+    datagrams_received: int = 0
+    """Datagrams that arrived, of any kind."""
+    datagrams_sent: int = 0
+    """Datagrams handed to the transport."""
+    datagrams_too_large: int = 0
+    """Longer than Limits.datagram_size: answered 4.13 where possible, else dropped."""
+    datagrams_unsent: int = 0
+    """Dropped because the socket did not take them and Limits.unsent was reached."""
+    send_errors: int = 0
+    """Refused by the operating system."""
+
+    malformed: int = 0
+    """Message format errors: a CON was answered with RST, the rest ignored."""
+    ignored: int = 0
+    """Messages that RFC 7252 wants ignored: another version, an ACK or RST that matches
+    nothing, an Empty NON, an unexpected NON response."""
+    pings: int = 0
+    """Empty CONs, each answered with RST."""
+    rejected: int = 0
+    """Unexpected CON responses, each answered with RST, and NON requests with critical
+    options that are not understood."""
+
+    requests: int = 0
+    """Requests that opened an exchange."""
+    copies_answered: int = 0
+    """Copies of a CON that got the stored reply."""
+    copies_ignored: int = 0
+    """Copies of a NON, or of a CON that has no reply yet."""
+    repeats: int = 0
+    """Identical requests with a new message ID while their token was pending."""
+    bad_options: int = 0
+    """CON requests refused with 4.02 before any handler."""
+    refused: int = 0
+    """Requests refused with 5.03, or a NON dropped, because a limit was reached."""
+    dedup_evicted: int = 0
+    """Entries of the deduplication table that left before their time."""
+
+    piggybacked: int = 0
+    """Responses sent in the ACK."""
+    empty_acks: int = 0
+    """Requests acknowledged before their response was there."""
+    separate: int = 0
+    """Responses sent as a CON of their own."""
+    non_responses: int = 0
+    """Responses sent as a NON."""
+    retransmissions: int = 0
+    """CONs sent again."""
+    delivered: int = 0
+    """Separate responses that were acknowledged."""
+    reset: int = 0
+    """Separate responses that were answered with RST."""
+    timed_out: int = 0
+    """Separate responses that nobody acknowledged."""
+    dropped: int = 0
+    """Responses that waited behind one that timed out, or had no message ID left."""
+    replaced: int = 0
+    """Requests whose token a different request took over."""
+    responses_abandoned: int = 0
+    """Responses not sent because their token was taken over or their session had gone."""
+
+    handler_errors: int = 0
+    """Handlers that raised something other than a ResponseError, or returned rubbish."""
+    async_registered: int = 0
+    """Pending requests that were registered."""
+    async_refused: int = 0
+    """Registrations that were refused: token taken, or a limit reached."""
+    async_expired: int = 0
+    """Pending requests that reached Limits.pending_age."""
+
+
+@attrs.frozen
+class Statistics(Counters):
+    """A snapshot of the totals, with what is held at this moment."""
+
+    peers: int = 0
+    """Sessions of which something is remembered."""
+    open_requests: int = 0
+    """Requests that run, are pending, or wait for their response to be acknowledged."""
+    dedup_entries: int = 0
+    """Message IDs remembered."""
+    dedup_bytes: int = 0
+    """Bytes of replies kept with them."""
+    timers: int = 0
+    """Retransmissions and other deadlines that are set."""
+    pending: int = 0
+    """Pending async requests."""

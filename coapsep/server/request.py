@@ -1,0 +1,148 @@
+"""A request, as a handler sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import trio
+
+from coapsep.address import Address, Session
+from coapsep.message.options import Options
+from coapsep.numbers import Code, Type
+from coapsep.protocol.exchange import Exchange
+
+if TYPE_CHECKING:  # a request knows the registry, and the registry its requests
+    from coapsep.server.pending import AsyncRegistry, PendingRequest
+    from coapsep.server.router import Route
+
+
+class Request:
+    """What was asked, by whom, and how to answer later.
+
+    Handlers get one; they do not make one. A pending async request calls its handler with a
+    copy whose ``pending`` is set.
+    """
+
+    __slots__ = ("_abandoned", "_exchange", "_route", "asyncs", "params", "pending")
+
+    #: The registry, for ``request.asyncs.register_async(request, delay=...)``.
+    asyncs: AsyncRegistry
+    #: The parts of the path that the route names, ``{"name": ...}``.
+    params: Mapping[str, str]
+    #: The entry whose delayed pass this is; None on the first pass.
+    pending: PendingRequest | None
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        route: Route,
+        params: Mapping[str, str],
+        asyncs: AsyncRegistry,
+        pending: PendingRequest | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._route = route
+        self._abandoned: trio.Event | None = None
+        self.asyncs = asyncs
+        self.params = params
+        self.pending = pending
+
+    # -- what was asked --------------------------------------------------------------
+
+    @property
+    def method(self) -> Code:
+        """The method code."""
+        return self._exchange.request.code
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The path, one string a segment; () is the root."""
+        return self._exchange.request.options.uri_path
+
+    @property
+    def query(self) -> tuple[str, ...]:
+        """The arguments of the query, as they came: commonly ``key=value``."""
+        return self._exchange.request.options.uri_query
+
+    def argument(self, name: str) -> str | None:
+        """The value of the query argument ``name=value``; "" if it is just ``name``; else None."""
+        for item in self.query:
+            key, _, value = item.partition("=")
+            if key == name:
+                return value
+        return None
+
+    @property
+    def payload(self) -> bytes:
+        """The body."""
+        return self._exchange.request.payload
+
+    @property
+    def content_format(self) -> int | None:
+        """The format of the body, if the client says."""
+        return self._exchange.request.options.content_format
+
+    @property
+    def accept(self) -> int | None:
+        """The one content format that the client takes; None for any."""
+        return self._exchange.request.options.accept
+
+    @property
+    def options(self) -> Options:
+        """All options."""
+        return self._exchange.request.options
+
+    @property
+    def confirmable(self) -> bool:
+        """Whether it came as a CON."""
+        return self._exchange.request.type is Type.CON
+
+    # -- by whom ---------------------------------------------------------------------
+
+    @property
+    def token(self) -> bytes:
+        """The client's token, 0 to 8 bytes. Together with the session it names the request."""
+        return self._exchange.request.token
+
+    @property
+    def session(self) -> Session:
+        """The pair of endpoints."""
+        return self._exchange.session
+
+    @property
+    def peer(self) -> Address:
+        """Who asked."""
+        return self._exchange.session.peer
+
+    @property
+    def local(self) -> Address:
+        """At which of the server's addresses."""
+        return self._exchange.session.local
+
+    # -- whether anybody waits -------------------------------------------------------
+
+    @property
+    def abandoned(self) -> bool:
+        """The client took this token for another request, or its session has gone.
+
+        Nothing cancels a handler that runs; but what it answers will not be sent.
+        """
+        return self._exchange.abandoned
+
+    async def wait_abandoned(self) -> None:
+        """Return once ``abandoned``: put it beside slow work, and cancel that when it returns."""
+        if self._exchange.abandoned:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._abandoned is None:
+            self._abandoned = trio.Event()
+        await self._abandoned.wait()
+
+    def _abandon(self) -> None:
+        if self._abandoned is not None:
+            self._abandoned.set()
+
+    def __repr__(self) -> str:
+        path = "/" + "/".join(self.path)
+        return f"<Request {self.method} {path} from {self.peer} token={self.token.hex()!r}>"

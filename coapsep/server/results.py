@@ -1,0 +1,82 @@
+"""What a handler did, as a response."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from coapsep.errors import NotAcceptable, ResponseError
+from coapsep.message.options import Options
+from coapsep.message.response import Response
+from coapsep.numbers import Code
+
+if TYPE_CHECKING:
+    from coapsep.server.request import Request
+    from coapsep.server.router import Result
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+#: The response code of a bare payload.
+_DEFAULT_CODES = {
+    Code.GET: Code.CONTENT,
+    Code.FETCH: Code.CONTENT,
+    Code.POST: Code.CHANGED,
+    Code.PUT: Code.CHANGED,
+    Code.PATCH: Code.CHANGED,
+    Code.IPATCH: Code.CHANGED,
+    Code.DELETE: Code.DELETED,
+}
+_SAFE = (Code.GET, Code.FETCH)
+
+#: What fits in one UDP datagram over IPv4 beside the header, a token and some options.
+_LARGEST_PAYLOAD = 65_000
+
+
+def to_response(request: Request, result: Result) -> Response | None:
+    """The response that a handler's return value stands for; None for None.
+
+    Raises TypeError or ValueError for what is none, NotAcceptable (RFC 7252 section 5.10.4)
+    for a representation in another format than the one asked for.
+    """
+    if result is None or isinstance(result, Response):
+        response = result
+    elif isinstance(result, bytes | str):
+        response = Response(_DEFAULT_CODES.get(request.method, Code.CONTENT), result)
+    elif isinstance(result, Code):
+        response = Response(result)
+    elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Code):
+        response = Response(*result)
+    else:
+        raise TypeError(
+            f"a handler returns a Response, bytes, str, a Code, (Code, payload) or None, "
+            f"not {result!r:.200}"
+        )
+    if response is not None and len(response.payload) > _LARGEST_PAYLOAD:
+        raise ValueError(
+            f"a payload of {len(response.payload)} bytes does not fit in a datagram "
+            f"(at most {_LARGEST_PAYLOAD})"
+        )
+    if (
+        response is not None
+        and response.code is Code.CONTENT
+        and request.accept is not None
+        and request.method in _SAFE
+        and response.options.content_format != request.accept
+    ):
+        raise NotAcceptable
+    return response
+
+
+def from_error(exc: Exception) -> Response | None:
+    """The response that an exception asks for; None if it is a fault of the handler.
+
+    A handler that uses a nursery raises its ResponseError wrapped in a group.
+    """
+    inner: BaseException = exc
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    if not isinstance(inner, ResponseError):
+        return None
+    options = Options.build(max_age=inner.max_age)
+    return Response(inner.code, inner.diagnostic.encode(), options=options)

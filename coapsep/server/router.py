@@ -1,0 +1,271 @@
+"""Paths to handlers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, cast
+
+import attrs
+
+from coapsep.message.linkformat import Link
+from coapsep.message.response import Response
+from coapsep.numbers import Code
+from coapsep.server.request import Request
+
+if TYPE_CHECKING:  # typing has it from Python 3.11 on; nothing evaluates it at run time
+    from typing_extensions import Unpack
+
+#: What a handler may return: a Response; a payload, whose code follows from the method; a
+#: code, with or without a payload; None after ``register_async``.
+Result: TypeAlias = Response | bytes | str | Code | tuple[Code, bytes] | tuple[Code, str] | None
+Handler: TypeAlias = Callable[[Request], Result] | Callable[[Request], Awaitable[Result]]
+_H = TypeVar("_H", bound=Handler)
+_NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """One method of one resource."""
+
+    handler: Handler
+    is_async: bool
+    #: The content formats it answers in; () leaves that to the handler.
+    content_formats: tuple[int, ...] = ()
+
+
+class About(TypedDict, total=False):
+    """What /.well-known/core says of a resource (RFC 6690 section 3)."""
+
+    rt: str | tuple[str, ...]
+    """Resource types."""
+    if_: str | tuple[str, ...]
+    """Interface descriptions."""
+    ct: int | tuple[int, ...]
+    """Content formats. Also a promise: a request that accepts none of them is answered
+    4.06, and the handler does not run."""
+    sz: int
+    """Size of the representation, bytes."""
+    title: str
+    """A text for people."""
+    listed: bool
+    """False keeps the resource out of the list."""
+
+
+class Resource:
+    """What stands at one path: its methods, and what is known about it."""
+
+    __slots__ = ("about", "names", "pattern", "routes")
+
+    def __init__(self, pattern: tuple[str, ...]) -> None:
+        self.pattern = pattern
+        #: Where a named segment stands, and its name.
+        self.names = tuple((i, name) for i, s in enumerate(pattern) if (name := _parameter(s)))
+        self.routes: dict[Code, Route] = {}
+        self.about = About()
+
+    def describe(self, about: About) -> None:
+        """Add what is known; the methods of one path tell it together."""
+        formats = (*_formats(self.about.get("ct")), *_formats(about.get("ct")))
+        listed = self.about.get("listed", True) and about.get("listed", True)
+        self.about.update(about)
+        self.about["listed"] = listed
+        if formats:
+            self.about["ct"] = tuple(dict.fromkeys(formats))
+
+    def link(self) -> Link:
+        """Its line in /.well-known/core."""
+        named = {k: v for k, v in self.about.items() if k != "listed"}
+        return Link.of(_join(self.pattern), **cast("dict[str, str | int]", named))
+
+
+class _Node:
+    """One segment of the tree of paths."""
+
+    __slots__ = ("children", "parameter", "resource")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.resource: Resource | None = None
+
+
+class Router:
+    """A tree of resources.
+
+    ::
+
+        router = Router()
+
+        @router.get("/sensors/{name}")
+        async def read(request): ...
+
+        router.mount("/plant", other_router)
+
+    A path is split at its slashes; ``{name}`` stands for one segment, which the handler
+    finds in ``request.params``. A segment written out goes before a named one. Adding a
+    method twice, or naming one segment in two ways, is a ValueError.
+    """
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._resources: list[Resource] = []
+        #: Paths without a named part need no search: a written segment goes first anyway.
+        self._exact: dict[tuple[str, ...], Resource] = {}
+
+    # -- adding ----------------------------------------------------------------------
+
+    def route(
+        self, path: str, methods: Iterable[Code], **about: Unpack[About]
+    ) -> Callable[[_H], _H]:
+        """Add a handler, sync or async, for some methods of a path; see ``About``."""
+        formats = _formats(about.get("ct"))
+
+        def add(handler: _H) -> _H:
+            resource = self._resource(path)
+            route = Route(handler, _is_async(handler), formats)
+            for method in methods:
+                self._add(resource, Code(method), route)
+            resource.describe(about)
+            return handler
+
+        return add
+
+    def get(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for GET."""
+        return self.route(path, (Code.GET,), **about)
+
+    def post(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for POST."""
+        return self.route(path, (Code.POST,), **about)
+
+    def put(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for PUT."""
+        return self.route(path, (Code.PUT,), **about)
+
+    def delete(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for DELETE."""
+        return self.route(path, (Code.DELETE,), **about)
+
+    def fetch(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for FETCH (RFC 8132)."""
+        return self.route(path, (Code.FETCH,), **about)
+
+    def patch(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for PATCH (RFC 8132)."""
+        return self.route(path, (Code.PATCH,), **about)
+
+    def ipatch(self, path: str, **about: Unpack[About]) -> Callable[[_H], _H]:
+        """Add a handler for iPATCH (RFC 8132)."""
+        return self.route(path, (Code.IPATCH,), **about)
+
+    def mount(self, prefix: str, router: Router) -> None:
+        """Add all resources of another router, as they are now, below a path."""
+        if router is self:
+            raise ValueError("a router cannot be mounted on itself")
+        for other in router.resources():
+            resource = self._resource(prefix.rstrip("/") + _join(other.pattern))
+            for method, route in other.routes.items():
+                self._add(resource, method, route)
+            resource.describe(other.about)
+
+    def _add(self, resource: Resource, method: Code, route: Route) -> None:
+        if not method.is_request:
+            raise ValueError(f"{method} is no method")
+        if method in resource.routes:
+            raise ValueError(f"{_join(resource.pattern)} has a handler for {method} already")
+        resource.routes[method] = route
+
+    def _resource(self, path: str) -> Resource:
+        pattern = _split(path)
+        node = self._root
+        for segment in pattern:
+            name = _parameter(segment)
+            if name is None:
+                node = node.children.setdefault(segment, _Node())
+            else:
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+        if node.resource is None:
+            node.resource = Resource(pattern)
+            self._resources.append(node.resource)
+            if not node.resource.names:
+                self._exact[pattern] = node.resource
+        elif node.resource.pattern != pattern:
+            raise ValueError(
+                f"{_join(pattern)} and {_join(node.resource.pattern)} name the same paths"
+            )
+        return node.resource
+
+    # -- finding ---------------------------------------------------------------------
+
+    def resources(self) -> Iterator[Resource]:
+        """All resources, in the order in which they were added."""
+        return iter(self._resources)
+
+    def find(self, path: tuple[str, ...]) -> tuple[Resource, Mapping[str, str]] | None:
+        """The resource at a path, and the named parts of it."""
+        resource = self._exact.get(path)
+        if resource is not None:
+            return resource, _NO_NAMES
+        resource = _find(self._root, path, 0)
+        if resource is None:
+            return None
+        return resource, {name: path[i] for i, name in resource.names}
+
+    def links(self) -> list[Link]:
+        """The links of /.well-known/core. A path with a named part is no link."""
+        return [
+            resource.link()
+            for resource in self._resources
+            if resource.about.get("listed", True) and not resource.names
+        ]
+
+
+def _find(node: _Node, path: tuple[str, ...], depth: int) -> Resource | None:
+    if depth == len(path):
+        return node.resource
+    child = node.children.get(path[depth])
+    found = None if child is None else _find(child, path, depth + 1)
+    if found is None and node.parameter is not None:
+        found = _find(node.parameter, path, depth + 1)
+    return found
+
+
+def _formats(ct: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return () if ct is None else (ct,) if isinstance(ct, int) else tuple(ct)
+
+
+def _split(path: str) -> tuple[str, ...]:
+    if not path.startswith("/"):
+        raise ValueError(f"a path starts with a slash, unlike {path!r}")
+    pattern = () if path == "/" else tuple(path[1:].split("/"))
+    names = [name for name in map(_parameter, pattern) if name is not None]
+    if len(set(names)) != len(names):
+        raise ValueError(f"a name stands twice in {path!r}")
+    return pattern
+
+
+def _join(pattern: tuple[str, ...]) -> str:
+    return "/" + "/".join(pattern)
+
+
+def _parameter(segment: str) -> str | None:
+    """The name in ``{name}``; None for a segment written out."""
+    if not (segment.startswith("{") and segment.endswith("}")):
+        return None
+    name = segment[1:-1]
+    if not name.isidentifier():
+        raise ValueError(f"{segment!r} must hold a name, such as {{name}}")
+    return name
+
+
+def _is_async(handler: Handler) -> bool:
+    """Whether calling it gives a coroutine; partials and callable objects included."""
+    function: object = handler
+    while hasattr(function, "func"):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # it is the method that is asked about
+    )

@@ -1,0 +1,239 @@
+"""The server: in your nursery with ``serve``, or around a block with ``open_server``."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from coapsep.address import Address
+from coapsep.endpoint import Endpoint
+from coapsep.errors import EndpointCrashed
+from coapsep.message.response import Response
+from coapsep.numbers import Code
+from coapsep.params import Limits, Tuning
+from coapsep.protocol.core import Core
+from coapsep.protocol.statistics import Statistics
+from coapsep.server.dispatch import Dispatcher, HandlerErrors, UndeliveredResponse
+from coapsep.server.pending import AsyncRegistry
+from coapsep.server.router import Router
+from coapsep.transport.base import Transport
+from coapsep.transport.udp import open_udp
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+
+#: Seconds that the last responses of ``drain`` may take, should the socket be busy.
+_GOODBYE = 1.0
+
+
+class Server:
+    """A server that runs. ``serve`` and ``open_server`` make it; they also end it."""
+
+    def __init__(
+        self,
+        router: Router,
+        transport: Transport,
+        nursery: trio.Nursery,
+        *,
+        tuning: Tuning | None = None,
+        limits: Limits | None = None,
+        rng: random.Random | None = None,
+        handler_errors: HandlerErrors = "respond",
+        on_undelivered: Callable[[UndeliveredResponse], None] | None = None,
+    ) -> None:
+        if handler_errors not in ("respond", "raise"):
+            raise ValueError(f'handler_errors is "respond" or "raise", not {handler_errors!r}')
+        limits = limits or Limits()
+        # Unpredictable unless a test asks for the opposite (RFC 7252 section 11.3).
+        core = Core(tuning or Tuning(), limits, rng or secrets.SystemRandom())
+        self._endpoint = Endpoint(
+            transport, core, limits, lambda event: self._dispatcher.handle(event)
+        )
+        self._dispatcher = Dispatcher(
+            self._endpoint, router, nursery, limits, handler_errors, on_undelivered
+        )
+        self._nursery = nursery
+        self._goodbye = Response(Code.SERVICE_UNAVAILABLE, max_age=limits.retry_after)
+        self._closed = False
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, ports filled in."""
+        return self._endpoint.transport.addresses
+
+    @property
+    def asyncs(self) -> AsyncRegistry:
+        """The pending async requests."""
+        return self._dispatcher.asyncs
+
+    def statistics(self) -> Statistics:
+        """What has been counted so far, and what is held now."""
+        core = self._endpoint.core
+        return attrs.evolve(core.statistics(), pending=len(self.asyncs))
+
+    async def drain(self) -> None:
+        """Stop in good order: accept nothing new, finish what is under way, then close.
+
+        From now on a new request gets 5.03. Returns when every open request is answered and
+        every answer acknowledged; how long that may take is the caller's to say::
+
+            with trio.move_on_after(10):
+                await server.drain()
+
+        When it is cancelled, whatever is left (see ``server.asyncs``) gets one 5.03, which
+        nobody will repeat. Either way the server closes, and ``serve`` returns.
+
+        Raises ``trio.ClosedResourceError`` if the server has stopped already.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("the server has stopped")
+        self._dispatcher.draining = True
+        try:
+            await self._endpoint.wait_idle()
+        finally:
+            await self._answer_the_rest()
+            self._nursery.cancel_scope.cancel()
+
+    async def _answer_the_rest(self) -> None:
+        # The caller's time is up, so this is shielded, and bounded itself.
+        with trio.move_on_after(_GOODBYE, shield=True):
+            for exchange in self._endpoint.core.open_exchanges():
+                self._dispatcher.forsake(exchange, self._goodbye)
+                await self._endpoint.wait_sent()
+
+    async def _run(self) -> None:
+        try:
+            await self._endpoint.run()
+        finally:
+            self._closed = True
+
+
+async def serve(
+    router: Router,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int = 5683,
+    transport: Transport | None = None,
+    tuning: Tuning | None = None,
+    limits: Limits | None = None,
+    rng: random.Random | None = None,
+    handler_errors: HandlerErrors = "respond",
+    on_undelivered: Callable[[UndeliveredResponse], None] | None = None,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled, or until ``Server.drain``.
+
+    In a nursery of yours, ``server = await nursery.start(serve, router)`` hands back the
+    running Server. Cancelling it ends everything at once and sends nothing; to let clients
+    down gently, ``drain`` first.
+
+    ``host`` is an address or a name, or several; None listens everywhere, IPv4 and IPv6.
+    Port 0 picks a free one. A ``transport`` takes the place of both, and is closed in the
+    end. ``handler_errors="raise"`` lets an exception of a handler end the server, for tests;
+    otherwise it is logged and the client gets 5.00. ``on_undelivered`` is called, inside the
+    server's step, with every separate response that is not known to have arrived; it must
+    not block. ``rng`` draws message IDs and timeouts.
+
+    Raises OSError if an address cannot be had.
+    """
+    transport = transport or await _open(host, port, limits)
+    try:
+        async with trio.open_nursery() as nursery:
+            server = Server(
+                router,
+                transport,
+                nursery,
+                tuning=tuning,
+                limits=limits,
+                rng=rng,
+                handler_errors=handler_errors,
+                on_undelivered=on_undelivered,
+            )
+            nursery.start_soon(server._run)
+            task_status.started(server)
+    finally:
+        transport.close()
+
+
+@asynccontextmanager
+async def open_server(
+    router: Router,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int = 5683,
+    transport: Transport | None = None,
+    tuning: Tuning | None = None,
+    limits: Limits | None = None,
+    rng: random.Random | None = None,
+    handler_errors: HandlerErrors = "respond",
+    on_undelivered: Callable[[UndeliveredResponse], None] | None = None,
+) -> AsyncGenerator[Server, None]:
+    """Serve for the length of a block; the parameters are those of ``serve``.
+
+    ::
+
+        async with open_server(router, host="::1", port=0) as server:
+            print(server.addresses)
+
+    Leaving the block cancels the server. An exception of the block leaves it as it is. If
+    the server itself fails, the block is cancelled and EndpointCrashed is raised from the
+    cause; if both fail, an ExceptionGroup of both.
+    """
+    transport = transport or await _open(host, port, limits)
+    body: BaseException | None = None
+    background: BaseException | None = None
+
+    async def run(*, task_status: trio.TaskStatus[Server]) -> None:
+        nonlocal background
+        try:
+            await serve(
+                router,
+                transport=transport,
+                tuning=tuning,
+                limits=limits,
+                rng=rng,
+                handler_errors=handler_errors,
+                on_undelivered=on_undelivered,
+                task_status=task_status,
+            )
+        except Exception as exc:
+            background = exc
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        try:
+            server = await nursery.start(run)
+            yield server
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:
+            # Kept out of the nursery, which would wrap it in a group.
+            body = exc
+        nursery.cancel_scope.cancel()
+    if background is not None:
+        crash = EndpointCrashed("the server failed")
+        crash.__cause__ = _alone(background)
+        if body is None:
+            raise crash
+        raise BaseExceptionGroup("the block and the server failed", [body, crash])
+    if body is not None:
+        raise body
+
+
+async def _open(host: str | Sequence[str] | None, port: int, limits: Limits | None) -> Transport:
+    size = (limits or Limits()).datagram_size
+    return await open_udp(host, port, datagram_size=size)
+
+
+def _alone(exc: BaseException) -> BaseException:
+    """The one exception in nested groups of one: a cause is easier to read without them."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc

@@ -1,0 +1,48 @@
+"""What carries bytes between sessions. It knows nothing of CoAP."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import TypeAlias
+
+from coapsep.address import Address, Session
+
+#: Datagrams that arrived together, each with the session it belongs to.
+Batch: TypeAlias = list[tuple[bytes, Session]]
+
+
+class Transport(abc.ABC):
+    """A bound transport, ready to receive. ``send`` and ``poll`` never block or checkpoint."""
+
+    @property
+    @abc.abstractmethod
+    def addresses(self) -> tuple[Address, ...]:
+        """The local addresses it is bound to, ports filled in."""
+
+    @abc.abstractmethod
+    async def run(self, deliver: Callable[[Batch], None], lost: Callable[[Session], None]) -> None:
+        """Hand over what arrives, a bounded batch at a time, until cancelled.
+
+        ``lost`` is for transports with connections: it says that a session has gone. Raises
+        ``trio.ClosedResourceError`` when the transport is closed meanwhile.
+        """
+
+    @abc.abstractmethod
+    def poll(self) -> Batch:
+        """A bounded batch of what has arrived, without waiting."""
+
+    @abc.abstractmethod
+    def send(self, data: bytes, session: Session) -> bool:
+        """Send one datagram; False if it was not taken because that would block.
+
+        Raises OSError if the system refuses it for good.
+        """
+
+    @abc.abstractmethod
+    async def wait_writable(self, session: Session) -> None:
+        """Wait until ``send`` may work again."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give the addresses back. Closing twice does nothing."""
