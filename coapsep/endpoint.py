@@ -80,15 +80,18 @@ class Endpoint:
     async def wait_sent(self) -> None:
         """Wait until the socket has taken everything; returns at once if it has."""
         while self._unsent:
-            self._progress = self._progress or trio.Event()
-            await self._progress.wait()
+            await self._next_step()
 
     async def wait_idle(self) -> None:
         """Wait until no request is open: all are answered, and the answers acknowledged."""
         await trio.lowlevel.checkpoint()
         while self.core.open_requests or self._unsent:
-            self._progress = self._progress or trio.Event()
-            await self._progress.wait()
+            await self._next_step()
+
+    async def _next_step(self) -> None:
+        if self._progress is None:
+            self._progress = trio.Event()
+        await self._progress.wait()
 
     # -- the step --------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class Codec:
             return Malformed(kind, mid, f"token length {first & 15}")
         code = CODES[data[1]]
         if code == 0:
-            if len(data) > 4:
+            if len(data) > 4 or first & 15:
                 return Malformed(kind, mid, "Empty message that is not empty")
             return Message(code, kind, mid)
         if not (code.is_request or code.is_response):
@@ -198,6 +198,7 @@ def _judge(pairs: _Pairs, raw: bytes) -> Options:
             not definition.shortest <= len(value) <= definition.longest
             or (number == previous and not definition.repeatable)
             or (definition.format is Format.STRING and not _is_utf8(value))
+            or (definition.format is Format.UINT and len(value.lstrip(b"\0")) < definition.shortest)
         ):
             # Such an option is treated like an unknown one (sections 5.4.3 and 5.4.5):
             # an elective one is as good as absent, a critical one condemns the message.

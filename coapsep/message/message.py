@@ -20,12 +20,15 @@ class Message:
     payload: bytes = b""
 
     def __str__(self) -> str:
-        token = f" token={self.token.hex()}" if self.token else ""
-        path = "/" + "/".join(self.options.uri_path) if self.code.is_request else ""
-        size = f" {len(self.payload)} bytes" if self.payload else ""
-        return f"{self.type.name} {self.mid:#06x} {self.code} {path}{token}{size}".replace(
-            "  ", " "
-        )
+        parts = [self.type.name, f"{self.mid:#06x}", str(self.code)]
+        if self.code.is_request:
+            path = "/" + "/".join(self.options.uri_path)
+            parts.append("".join(c if c.isprintable() else ascii(c)[1:-1] for c in path))
+        if self.token:
+            parts.append(f"token={self.token.hex()}")
+        if self.payload:
+            parts.append(f"{len(self.payload)} bytes")
+        return " ".join(parts)
 
 
 @attrs.frozen

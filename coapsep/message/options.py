@@ -87,11 +87,21 @@ def encode_value(number: int, value: bytes | str | int | bool) -> bytes:
     expected = Format.OPAQUE if definition is None else definition.format
     if isinstance(value, bytes):
         raw = value
+        if expected is Format.STRING:
+            try:
+                raw.decode()
+            except UnicodeDecodeError:
+                raise ValueError(f"{option_name(number)} must be UTF-8, not {value!r}") from None
     elif isinstance(value, str) and expected is Format.STRING:
-        raw = value.encode()
+        try:
+            raw = value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{option_name(number)} must be text: {error}") from None
     elif value is True and expected is Format.EMPTY:
         raw = b""
     elif isinstance(value, int) and not isinstance(value, bool) and expected is Format.UINT:
+        if value < 0:
+            raise ValueError(f"{option_name(number)} holds no negative number: {value}")
         raw = encode_uint(value)
     else:
         raise TypeError(f"{option_name(number)} is {expected.value}: it does not take {value!r}")
@@ -100,6 +110,8 @@ def encode_value(number: int, value: bytes | str | int | bool) -> bytes:
             f"{option_name(number)} must be {definition.shortest} to {definition.longest} "
             f"bytes long, not {len(raw)}"
         )
+    if number == OptionNumber.LOCATION_PATH and raw in (b".", b".."):
+        raise ValueError(f"{option_name(number)} must not be {value!r}")
     return raw
 
 
@@ -124,11 +136,7 @@ class Options:
     has any must be refused.
     """
 
-    __slots__ = ("_hash", "_pairs", "_path", "_query", "critical", "faulty")
-
-    #: The numbers of the critical options that are here.
-    critical: frozenset[int]
-    faulty: tuple[int, ...]
+    __slots__ = ("_critical", "_faulty", "_hash", "_pairs", "_path", "_query")
 
     def __init__(
         self, pairs: Iterable[tuple[int, bytes]] = (), *, faulty: tuple[int, ...] = ()
@@ -137,8 +145,8 @@ class Options:
         for number, _ in self._pairs:
             if not 0 <= number <= 65535:
                 raise ValueError(f"an option number is from 0 to 65535, not {number}")
-        self.critical = frozenset(n for n, _ in self._pairs if is_critical(n))
-        self.faulty = faulty
+        self._critical = frozenset(n for n, _ in self._pairs if is_critical(n))
+        self._faulty = faulty
         self._hash: int | None = None
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
@@ -200,6 +208,16 @@ class Options:
                 pairs.append((int(number), encode_value(number, value)))
         pairs.extend((number, encode_value(number, value)) for number, value in extra)
         return cls(pairs) if pairs else EMPTY
+
+    @property
+    def critical(self) -> frozenset[int]:
+        """The numbers of the critical options that are here."""
+        return self._critical
+
+    @property
+    def faulty(self) -> tuple[int, ...]:
+        """The numbers of critical options that were taken out."""
+        return self._faulty
 
     # -- as a collection -------------------------------------------------------------
 

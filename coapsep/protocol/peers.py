@@ -84,7 +84,8 @@ class Peers:
     def message_ids(self, peer: Peer) -> MessageIds:
         """The peer's message IDs; the first one is random (section 4.4)."""
         if peer.message_ids is None:
-            lifetime = self._tuning.exchange_lifetime
+            # With a small MAX_LATENCY the retransmissions outlast the lifetime.
+            lifetime = max(self._tuning.exchange_lifetime, self._tuning.max_transmit_wait)
             peer.message_ids = MessageIds(self._rng.getrandbits(16), lifetime)
         return peer.message_ids
 

@@ -111,7 +111,7 @@ class Dispatcher:
             if inspect.iscoroutine(result):  # a lambda around an async function, say
                 self._start_task(request, self._finish(request, result))
                 return
-            response = to_response(request, result)
+            response = to_response(request, cast(Result, result))
         except Exception as exc:
             response = self._error(request, exc)
         self.asyncs.settle(exchange, response)
@@ -134,14 +134,16 @@ class Dispatcher:
             params = {}
             route = self._discovery if method is Code.GET else None
         elif method in _NAMED_METHODS:
-            raise NotFound
+            raise NotFound("Not Found")
         else:
-            raise MethodNotAllowed  # an unknown method is refused before the path (5.8)
+            raise MethodNotAllowed(
+                "unknown method"
+            )  # an unknown method is refused before the path (5.8)
         if route is None:
-            raise MethodNotAllowed
+            raise MethodNotAllowed("Method Not Allowed")
         accept = options.accept
         if accept is not None and route.content_formats and accept not in route.content_formats:
-            raise NotAcceptable
+            raise NotAcceptable("Not Acceptable")
         return Request(exchange, route, params, self.asyncs)
 
     def _start_task(self, request: Request, running: Awaitable[Response | None]) -> None:
@@ -165,7 +167,7 @@ class Dispatcher:
             result = request._route.handler(request)
             if inspect.isawaitable(result):
                 result = await result
-            return to_response(request, cast(Result, result))
+            return to_response(request, result)
         except Exception as exc:
             return self._error(request, exc)
 

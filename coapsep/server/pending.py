@@ -164,7 +164,8 @@ class PendingRequest:
     async def _wait_ended(self) -> Ended:
         if self._reason is None:
             # Most entries end unwatched: the event is made for those that are.
-            self._ended = self._ended or trio.Event()
+            if self._ended is None:
+                self._ended = trio.Event()
             await self._ended.wait()
         else:
             await trio.lowlevel.checkpoint()

@@ -64,7 +64,7 @@ def to_response(request: Request, result: Result) -> Response | None:
         and request.method in _SAFE
         and response.options.content_format != request.accept
     ):
-        raise NotAcceptable
+        raise NotAcceptable("Not Acceptable")
     return response
 
 

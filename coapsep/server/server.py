@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import secrets
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,8 +12,8 @@ import attrs
 import trio
 
 from coapsep.address import Address
+from coapsep.background import open_background
 from coapsep.endpoint import Endpoint
-from coapsep.errors import EndpointCrashed
 from coapsep.message.response import Response
 from coapsep.numbers import Code
 from coapsep.params import Limits, Tuning
@@ -24,10 +24,6 @@ from coapsep.server.pending import AsyncRegistry
 from coapsep.server.router import Router
 from coapsep.transport.base import Transport
 from coapsep.transport.udp import open_udp
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
-
 
 #: Seconds that the last responses of ``drain`` may take, should the socket be busy.
 _GOODBYE = 1.0
@@ -186,54 +182,20 @@ async def open_server(
     the server itself fails, the block is cancelled and EndpointCrashed is raised from the
     cause; if both fail, an ExceptionGroup of both.
     """
-    transport = transport or await _open(host, port, limits)
-    body: BaseException | None = None
-    background: BaseException | None = None
-
-    async def run(*, task_status: trio.TaskStatus[Server]) -> None:
-        nonlocal background
-        try:
-            await serve(
-                router,
-                transport=transport,
-                tuning=tuning,
-                limits=limits,
-                rng=rng,
-                handler_errors=handler_errors,
-                on_undelivered=on_undelivered,
-                task_status=task_status,
-            )
-        except Exception as exc:
-            background = exc
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        try:
-            server = await nursery.start(run)
-            yield server
-        except trio.Cancelled:
-            raise
-        except BaseException as exc:
-            # Kept out of the nursery, which would wrap it in a group.
-            body = exc
-        nursery.cancel_scope.cancel()
-    if background is not None:
-        crash = EndpointCrashed("the server failed")
-        crash.__cause__ = _alone(background)
-        if body is None:
-            raise crash
-        raise BaseExceptionGroup("the block and the server failed", [body, crash])
-    if body is not None:
-        raise body
+    run = functools.partial(
+        serve,
+        router,
+        transport=transport or await _open(host, port, limits),
+        tuning=tuning,
+        limits=limits,
+        rng=rng,
+        handler_errors=handler_errors,
+        on_undelivered=on_undelivered,
+    )
+    async with open_background(run) as server:
+        yield server
 
 
 async def _open(host: str | Sequence[str] | None, port: int, limits: Limits | None) -> Transport:
     size = (limits or Limits()).datagram_size
     return await open_udp(host, port, datagram_size=size)
-
-
-def _alone(exc: BaseException) -> BaseException:
-    """The one exception in nested groups of one: a cause is easier to read without them."""
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc

@@ -11,9 +11,10 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
+import attrs
 import trio
 
 from coapsep.address import Address, Session
@@ -39,6 +40,8 @@ _KNOWN = 8192
 #: What an ICMP message does to a socket on some systems. It is nobody's word but the
 #: network's, and ends nothing.
 _ICMP = (ConnectionRefusedError, ConnectionResetError)
+#: A port that was given as 0 must be free on all addresses.
+_PORT_ATTEMPTS = 8
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
@@ -217,10 +220,7 @@ class UdpTransport(Transport):
         )
         if sock is None:
             raise OSError(errno.EADDRNOTAVAIL, f"no socket is bound to {local}")
-        destination: _SockAddr = (
-            (peer.host, peer.port, 0, peer.scope_id) if peer.is_ipv6 else (peer.host, peer.port)
-        )
-        route = (sock, destination, sock.ancillary(local))
+        route = (sock, _sockaddr(peer), sock.ancillary(local))
         if len(self._routes) >= _KNOWN:
             self._routes.clear()
         self._routes[session] = route
@@ -232,72 +232,87 @@ async def open_udp(
 ) -> UdpTransport:
     """Bind UDP sockets and return the transport.
 
-    ``host`` is a name or an address, or several; None is every address of the machine, IPv6
-    as well where the machine has it. Port 0 picks a free one, the same for all.
-    ``datagram_size`` is in bytes; what is longer arrives cut to one byte more.
+    ``host`` is a name or an address, or several; None is every address of the machine. A
+    machine without IPv6 does without, unless ``host`` is an IPv6 address. Port 0 picks a
+    free one, the same for all. ``datagram_size`` is in bytes; what is longer arrives cut to
+    one byte more.
 
     Raises OSError if an address cannot be had; its text says which.
     """
-    if host is None:
-        targets = [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]
-    else:
-        targets = await _resolve([host] if isinstance(host, str) else host, port)
+    hosts = ("0.0.0.0", "::") if host is None else (host,) if isinstance(host, str) else host
+    targets: dict[Address, bool] = {}  # and whether it was asked for by its number
+    for name in hosts:
+        for address in await _resolve(name, port):
+            literal = host is not None and address.host == name.partition("%")[0]
+            targets[address] = targets.get(address, False) or literal
+    if not targets:
+        raise ValueError("host must name at least one address")
+    for attempt in range(_PORT_ATTEMPTS):
+        try:
+            return UdpTransport(_bind_all(targets), datagram_size)
+        except OSError as exc:
+            # A port that is free on one address may be taken on another: try the next one.
+            if port != 0 or exc.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _bind_all(targets: Mapping[Address, bool]) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
-        for family, (name, *rest) in targets:
-            if sockets and port == 0:
-                rest[0] = sockets[0].getsockname()[1]
+        for address, required in targets.items():
+            if sockets and address.port == 0:
+                address = attrs.evolve(address, port=sockets[0].getsockname()[1])
             try:
-                sockets.append(_bind(family, (name, *rest)))
+                sockets.append(_bind(address))
             except OSError as exc:
-                if host is None and family == socket.AF_INET6 and exc.errno in _NO_IPV6:
-                    logger.info("no IPv6 on this host: listening on IPv4 only")
+                if address.is_ipv6 and sockets and not required and exc.errno in _NO_IPV6:
+                    logger.info("no IPv6 on this host: not listening on %s", address)
                     continue
-                where = f"[{name}]:{rest[0]}" if ":" in name else f"{name}:{rest[0]}"
-                raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror}") from exc
-        return UdpTransport(sockets, datagram_size)
+                raise OSError(exc.errno, f"cannot listen on {address}: {exc.strerror}") from exc
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
+    return sockets
 
 
-async def _resolve(
-    hosts: Sequence[str], port: int
-) -> list[tuple[socket.AddressFamily, tuple[str | int, ...]]]:
-    found: dict[tuple[socket.AddressFamily, tuple[str | int, ...]], None] = {}
-    for host in hosts:
-        try:
-            infos = await trio.socket.getaddrinfo(
-                host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
-            )
-        except socket.gaierror as exc:
-            raise OSError(errno.EADDRNOTAVAIL, f"no address for host {host!r}: {exc}") from exc
-        for family, _, _, _, address in infos:
-            found[family, tuple(address)] = None
-    if not found:
-        raise ValueError("host must name at least one address")
-    return list(found)
-
-
-def _bind(family: socket.AddressFamily, address: tuple[str | int, ...]) -> socket.socket:
+def _bind(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        if family == socket.AF_INET6:
+        if address.is_ipv6:
             # IPv4 has its own socket: mapped addresses would be a second form of each peer.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        sock.bind(address)
+        sock.bind(_sockaddr(address))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _address(name: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    if len(name) == 2:
-        return Address(name[0], name[1])
-    return Address(name[0].partition("%")[0], name[1], name[3])
+async def _resolve(host: str, port: int) -> list[Address]:
+    try:
+        infos = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except socket.gaierror as exc:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address for host {host!r}: {exc.strerror}") from exc
+    return [
+        _address(info[4])
+        for info in sorted(infos, key=lambda info: info[0] == socket.AF_INET6)
+        if info[0] in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def _sockaddr(address: Address) -> _SockAddr:
+    if address.is_ipv6:
+        return (address.host, address.port, 0, address.scope_id)
+    return (address.host, address.port)
+
+
+def _address(name: tuple[Any, ...]) -> Address:
+    """The Address of a socket address; Python adds the zone to the host of some."""
+    return Address(name[0].partition("%")[0], name[1], name[3] if len(name) == 4 else 0)
 
 
 def _is_link_local(host: str) -> bool:

@@ -1,0 +1,132 @@
+"""The exceptions: their tree, and the codes of those that become responses."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import coapsep
+from coapsep import errors
+from coapsep.errors import ResponseError
+from coapsep.numbers import CODES, Code
+
+PARENTS: dict[type[Exception], type[Exception]] = {
+    errors.CoapError: Exception,
+    errors.LocalProtocolError: errors.CoapError,
+    errors.MessageIdsExhausted: errors.LocalProtocolError,
+    errors.EndpointCrashed: errors.CoapError,
+    errors.ResponseError: errors.CoapError,
+    errors.BadRequest: errors.ResponseError,
+    errors.Unauthorized: errors.ResponseError,
+    errors.BadOption: errors.ResponseError,
+    errors.Forbidden: errors.ResponseError,
+    errors.NotFound: errors.ResponseError,
+    errors.MethodNotAllowed: errors.ResponseError,
+    errors.NotAcceptable: errors.ResponseError,
+    errors.Conflict: errors.ResponseError,
+    errors.RequestEntityTooLarge: errors.ResponseError,
+    errors.UnsupportedContentFormat: errors.ResponseError,
+    errors.BadGateway: errors.ResponseError,
+    errors.ServiceUnavailable: errors.ResponseError,
+    errors.GatewayTimeout: errors.ResponseError,
+    errors.AsyncAlreadyRegistered: errors.ServiceUnavailable,
+    errors.TooManyPending: errors.ServiceUnavailable,
+}
+
+DOTTED: dict[type[errors._FixedCode], str] = {
+    errors.BadRequest: "4.00",
+    errors.Unauthorized: "4.01",
+    errors.BadOption: "4.02",
+    errors.Forbidden: "4.03",
+    errors.NotFound: "4.04",
+    errors.MethodNotAllowed: "4.05",
+    errors.NotAcceptable: "4.06",
+    errors.Conflict: "4.09",
+    errors.RequestEntityTooLarge: "4.13",
+    errors.UnsupportedContentFormat: "4.15",
+    errors.BadGateway: "5.02",
+    errors.ServiceUnavailable: "5.03",
+    errors.GatewayTimeout: "5.04",
+    errors.AsyncAlreadyRegistered: "5.03",
+    errors.TooManyPending: "5.03",
+}
+
+
+def public_exceptions() -> set[type[Exception]]:
+    return {
+        value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception) and not name.startswith("_")
+    }
+
+
+# -- the tree --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("child", "parent"), PARENTS.items())
+def test_the_tree(child: type[Exception], parent: type[Exception]) -> None:
+    public = [base for base in child.__mro__[1:] if not base.__name__.startswith("_")]
+    assert public[0] is parent
+
+
+def test_the_tree_is_whole() -> None:
+    assert public_exceptions() == set(PARENTS)
+    assert {kind for kind in PARENTS if issubclass(kind, errors._FixedCode)} == set(DOTTED)
+
+
+@pytest.mark.parametrize("kind", PARENTS)
+def test_every_exception_can_be_had_from_the_package(kind: type[Exception]) -> None:
+    assert getattr(coapsep, kind.__name__) is kind
+    assert kind.__name__ in coapsep.__all__
+
+
+# -- responses -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", CODES, ids=lambda code: code.dotted)
+def test_a_response_error_has_an_error_code(code: Code) -> None:
+    """RFC 7252 section 5.9: class 4 is the client's error, class 5 the server's."""
+    if code >> 5 in (4, 5):
+        assert ResponseError(code).code == code
+    else:
+        with pytest.raises(ValueError, match=r"needs a 4\.xx or 5\.xx code"):
+            ResponseError(code)
+
+
+@pytest.mark.parametrize(("kind", "dotted"), DOTTED.items())
+def test_each_class_has_its_code(kind: type[errors._FixedCode], dotted: str) -> None:
+    error = kind("why", max_age=7)
+    assert error.code.dotted == dotted
+    assert isinstance(error.code, Code)
+    assert error.diagnostic == "why"
+    assert error.max_age == 7
+
+
+@pytest.mark.parametrize("kind", DOTTED)
+def test_a_diagnostic_and_a_time_are_not_needed(kind: type[errors._FixedCode]) -> None:
+    error = kind()
+    assert error.diagnostic == ""
+    assert error.max_age is None
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (errors.NotFound(), "4.04 Not Found"),
+        (errors.NotFound("no such sensor"), "4.04 Not Found: no such sensor"),
+        (ResponseError(Code.TOO_MANY_REQUESTS, "slow down"), "4.29 Too Many Requests: slow down"),
+        (ResponseError(Code(0xBF)), "5.31"),
+        (errors.TooManyPending("full"), "5.03 Service Unavailable: full"),
+    ],
+)
+def test_what_a_traceback_shows(error: ResponseError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_a_handler_can_catch_all_of_them_at_once() -> None:
+    """Both limits of the registry are a 5.03, and every one of these a CoapError."""
+    with pytest.raises(errors.ServiceUnavailable) as caught:
+        raise errors.AsyncAlreadyRegistered("token 20", max_age=5)
+    assert isinstance(caught.value, errors.CoapError)
+    assert caught.value.max_age == 5

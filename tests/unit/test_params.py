@@ -1,0 +1,194 @@
+"""Transmission parameters and what follows from them (RFC 7252 section 4.8), and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from coapsep.params import Limits, Tuning
+
+NAN, INFINITY = float("nan"), float("inf")
+
+NOT_POSITIVE = (0, -1, -0.001, NAN, INFINITY, -INFINITY)
+NOT_A_COUNT = (0, -1, 1.5, 1.0, NAN, INFINITY, "1", None)
+
+
+# -- tuning ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ack_timeout", 2),
+        ("ack_random_factor", 1.5),
+        ("max_retransmit", 4),
+        ("nstart", 1),
+        ("default_leisure", 5),
+        ("probing_rate", 1),
+    ],
+)
+def test_table_2(name: str, value: float) -> None:
+    """Section 4.8, table 2: the default values of the protocol parameters."""
+    assert getattr(Tuning(), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("max_transmit_span", 45),
+        ("max_transmit_wait", 93),
+        ("max_latency", 100),
+        ("processing_delay", 2),
+        ("max_rtt", 202),
+        ("exchange_lifetime", 247),
+        ("non_lifetime", 145),
+    ],
+)
+def test_table_3(name: str, seconds: float) -> None:
+    """Section 4.8.2, table 3: the values derived from the defaults."""
+    assert getattr(Tuning(), name) == seconds
+
+
+@pytest.mark.parametrize(
+    ("tuning", "span", "wait", "rtt", "exchange", "non"),
+    [
+        (Tuning(ack_timeout=1, ack_random_factor=1, max_retransmit=2), 3, 7, 201, 204, 103),
+        (Tuning(max_retransmit=0), 0, 3, 202, 202, 100),
+        (Tuning(max_latency=10), 45, 93, 22, 67, 55),
+        (Tuning(ack_timeout=4, max_retransmit=1, max_latency=1), 6, 18, 6, 12, 7),
+    ],
+)
+def test_derived_times_follow_the_parameters(
+    tuning: Tuning, span: float, wait: float, rtt: float, exchange: float, non: float
+) -> None:
+    """Section 4.8.2, the formulas."""
+    assert tuning.max_transmit_span == span
+    assert tuning.max_transmit_wait == wait
+    assert tuning.processing_delay == tuning.ack_timeout
+    assert tuning.max_rtt == rtt
+    assert tuning.exchange_lifetime == exchange
+    assert tuning.non_lifetime == non
+
+
+BAD_TUNING: dict[str, tuple[object, ...]] = {
+    "ack_timeout": NOT_POSITIVE,
+    # Section 4.8.1: "ACK_RANDOM_FACTOR MUST NOT be decreased below 1.0".
+    "ack_random_factor": (0.999, 0, -1.5, NAN, INFINITY),
+    "max_retransmit": (-1, 21, 1.5, 4.0, "4", None),
+    "nstart": NOT_A_COUNT,
+    "default_leisure": NOT_POSITIVE,
+    "probing_rate": NOT_POSITIVE,
+    "max_latency": NOT_POSITIVE,
+    "empty_ack_delay": (-0.001, -1, NAN, INFINITY),
+    "response_window": NOT_A_COUNT,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_TUNING.items() for value in values]
+)
+def test_tuning_refuses(name: str, value: object) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=name):
+        Tuning(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ack_timeout", 0.5),
+        ("ack_random_factor", 1.0),
+        ("max_retransmit", 0),
+        ("max_retransmit", 20),
+        ("nstart", 1),
+        ("empty_ack_delay", 0),
+        ("empty_ack_delay", 1.999),
+        ("response_window", 1),
+    ],
+)
+def test_tuning_takes(name: str, value: float) -> None:
+    arguments: dict[str, Any] = {name: value}
+    assert getattr(Tuning(**arguments), name) == value
+
+
+def test_every_field_of_tuning_is_validated() -> None:
+    assert set(BAD_TUNING) == {field.name for field in attrs.fields(Tuning)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"empty_ack_delay": 2}, {"empty_ack_delay": 3.5}, {"ack_timeout": 0.1}, {"ack_timeout": 0.05}],
+    ids=str,
+)
+def test_the_empty_ack_must_be_sent_before_the_request_is_repeated(
+    arguments: dict[str, float],
+) -> None:
+    """Section 5.2.2: an ACK that comes after the client's timeout is of no use."""
+    values: dict[str, Any] = dict(arguments)
+    with pytest.raises(ValueError, match=r"empty_ack_delay \(.*\) must be below ack_timeout"):
+        Tuning(**values)
+
+
+# -- limits ----------------------------------------------------------------------------
+
+COUNTS = [
+    "datagram_size",
+    "options",
+    "peers",
+    "requests",
+    "requests_per_session",
+    "pending",
+    "pending_per_session",
+    "dedup_entries",
+    "dedup_entries_per_session",
+    "dedup_bytes",
+    "unsent",
+    "retry_after",
+]
+
+BAD_LIMITS: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(COUNTS, NOT_A_COUNT),
+    "pending_age": NOT_POSITIVE,
+    "token_reuse": ("", "Replace", "keep", None, True),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD_LIMITS.items() for value in values]
+)
+def test_limits_refuse(name: str, value: object) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=name):
+        Limits(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, 1) for name in COUNTS]
+    + [("pending_age", 0.001), ("token_reuse", "replace"), ("token_reuse", "refuse")],
+)
+def test_limits_take(name: str, value: object) -> None:
+    arguments: dict[str, Any] = {name: value}
+    assert getattr(Limits(**arguments), name) == value
+
+
+def test_every_field_of_limits_is_validated() -> None:
+    assert set(BAD_LIMITS) == {field.name for field in attrs.fields(Limits)}
+
+
+def test_the_default_datagram_size_holds_what_the_rfc_expects() -> None:
+    """Section 4.6: 1152 bytes for the message, where nothing is known of the path."""
+    assert Limits().datagram_size >= 1152
+
+
+@pytest.mark.parametrize("kind", [Tuning, Limits])
+def test_they_are_frozen_and_take_keywords_only(kind: type[Any]) -> None:
+    first = attrs.fields(kind)[0]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(kind(), first.name, first.default)
+    with pytest.raises(TypeError):
+        kind(first.default)
+    assert kind() == kind()
+    assert hash(kind()) == hash(kind())
