@@ -27,22 +27,29 @@ async def open_background(run: Callable[..., Awaitable[object]]) -> AsyncGenerat
     """
     body: BaseException | None = None
     crash: EndpointCrashed | None = None
+    started = False
 
     async def contain(*, task_status: trio.TaskStatus[Any]) -> None:
         nonlocal crash
         try:
             await run(task_status=task_status)
         except Exception as exc:
-            crash = EndpointCrashed(f"failed in the background: {_alone(exc)!r}")
-            crash.__cause__ = _alone(exc)
-            nursery.cancel_scope.cancel()
+            cause = _alone(exc)
+            crash = EndpointCrashed(f"failed in the background: {cause!r}")
+            crash.__cause__ = cause
+            if started:
+                nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        started = await nursery.start(contain)
         try:
-            yield started
+            value = await nursery.start(contain)
+            started = True
+            if crash is None:
+                yield value
         except (Exception, KeyboardInterrupt, SystemExit) as exc:
             body = exc  # Cancelled passes: it is the nursery's own to catch
+            if not started and crash is not None:
+                body, crash = crash.__cause__, None  # it never got as far as the background
         nursery.cancel_scope.cancel()
     if body is None:
         if crash is not None:

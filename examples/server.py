@@ -149,22 +149,14 @@ async def main(hosts: list[str] | None, port: int) -> str | None:
         transport = await open_udp(hosts, port)
     except OSError as exc:
         return str(exc.strerror)
-    async with trio.open_nursery() as nursery:
-
-        async def stop_on_signal(*, task_status: trio.TaskStatus[None]) -> None:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                task_status.started()
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-        await nursery.start(stop_on_signal)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_server(router, transport=transport) as server:
             if hosts is None and not any(address.is_ipv6 for address in server.addresses):
                 print("no IPv6 on this host: IPv4 only")
             for address in server.addresses:
                 print(f"listening on coap://{address}")
             print("READY", flush=True)
-            await trio.sleep_forever()
+            await anext(signals)  # leaving the block ends the server at once
     return None
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from coapsep import (
@@ -560,7 +561,7 @@ async def test_none_where_nothing_is_registered_is_5_00(
 ) -> None:
     @router.get("/none")
     async def none(request: Request) -> None:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
 
     peer.request("/none", kind=kind)
     answer = Type.ACK if kind is Type.CON else Type.NON

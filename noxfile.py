@@ -1,0 +1,73 @@
+"""``nox`` runs all that a change must pass; ``nox -l`` lists it, ``nox -s NAME`` runs one."""
+
+from __future__ import annotations
+
+import subprocess
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+CHECKED = ("coapsep", "tests", "examples", "bench", "noxfile.py")
+
+
+def works(version: str) -> bool:
+    """Whether this Python runs: a version manager may leave a command that only complains."""
+    try:
+        found = subprocess.run((f"python{version}", "--version"), capture_output=True, check=False)
+    except OSError:
+        return False
+    return found.returncode == 0
+
+
+PRESENT = [version for version in PYTHONS if works(version)] or [None]
+
+
+@nox.session(python=PRESENT)
+def tests(session: nox.Session) -> None:
+    """All tests, on every Python that is present. Arguments go to pytest."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and format."""
+    session.install("ruff>=0.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of everything, and that the public API is typed completely."""
+    session.install("-e", ".[dev]")
+    session.run("mypy", *CHECKED)
+    session.run("pyright", "--verifytypes", "coapsep", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Links in the documents lead somewhere, and their Python runs."""
+    session.install(".[test]")
+    session.run("pytest", "tests/test_docs.py")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the unit and shell tests, as a table and as HTML."""
+    session.install("-e", ".[dev]")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/shell")
+    session.run("coverage", "report", "--show-missing", "--skip-covered")
+    session.run("coverage", "html")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmark against peers; needs gcc. Arguments go to bench/run.py."""
+    session.install(".")
+    session.run("python", "bench/run.py", *session.posargs)

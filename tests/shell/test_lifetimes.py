@@ -1,0 +1,443 @@
+"""How a server starts and ends: serve, open_server, drain, cancellation."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from coapsep import (
+    Code,
+    Ended,
+    EndpointCrashed,
+    Limits,
+    Request,
+    Router,
+    Server,
+    Session,
+    Tuning,
+    Type,
+    open_server,
+    serve,
+)
+from coapsep.testing import Network, VirtualTransport
+from coapsep.transport.base import Batch
+from tests.shell.peer import SERVER, Peer
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+
+
+@pytest.fixture
+def router() -> Router:
+    router = Router()
+
+    @router.get("/hello")
+    def hello(request: Request) -> str:
+        return "hello"
+
+    @router.get("/slow")
+    async def slow(request: Request) -> str:
+        await trio.sleep(float(request.query[0]))
+        return "slow"
+
+    @router.get("/park")
+    def park(request: Request) -> str | None:
+        if request.pending is None:
+            request.asyncs.register_async(request)
+            return None
+        return "parked"
+
+    return router
+
+
+# -- serve -------------------------------------------------------------------------------
+
+
+async def test_serve_in_a_nursery_of_the_user(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(
+            lambda task_status: serve(
+                router, transport=network.bind(SERVER), task_status=task_status
+            )
+        )
+        assert [str(address) for address in server.addresses] == [f"{SERVER}:5683"]
+        peer.request("/hello")
+        await peer.expect(Type.ACK, Code.CONTENT)
+        nursery.cancel_scope.cancel()
+    network.bind(SERVER)  # the address is free again
+
+
+async def test_at_rest_a_server_has_no_task_but_its_own(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async def tasks() -> int:
+        await wait_all_tasks_blocked()
+        return trio.lowlevel.current_statistics().tasks_living
+
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        before = await tasks()
+        for number in range(20):
+            peer.request("/slow", query=("5",), token=bytes([number]))
+            peer.request("/park", token=bytes([number, number]))
+        await trio.sleep(1)
+        assert await tasks() == before + 40
+        for entry in server.asyncs:
+            server.asyncs.free_async(entry)
+        await trio.sleep(20)
+        assert await tasks() == before
+
+
+async def test_the_users_nursery_is_cancelled_while_requests_are_pending(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(
+            lambda task_status: serve(
+                router, transport=network.bind(SERVER), task_status=task_status
+            )
+        )
+        await peer.expect_ack(peer.request("/park", token=b"1"))
+        await peer.expect_ack(peer.request("/slow", query=("50",), token=b"2"))
+        (entry,) = server.asyncs
+        nursery.cancel_scope.cancel()
+    assert entry.reason is Ended.SHUTDOWN
+    await peer.expect_silence()
+    with pytest.raises(trio.ClosedResourceError):
+        await server.drain()
+
+
+async def test_a_taken_address_is_an_error_before_anything_runs(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    network.bind(SERVER)
+    with pytest.raises(OSError, match="taken"):
+        network.bind(SERVER)
+
+
+async def test_a_wrong_parameter(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    with pytest.raises(ValueError, match="handler_errors"):
+        async with open_server(
+            router,
+            transport=network.bind(SERVER),
+            handler_errors="log",  # type: ignore[arg-type]  # wrong on purpose
+        ):
+            raise AssertionError("not reached")
+    network.bind(SERVER)
+
+
+# -- open_server -------------------------------------------------------------------------
+
+
+async def test_an_exception_of_the_block_leaves_as_it_is(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with open_server(router, transport=network.bind(SERVER)):
+            raise KeyError("mine")
+    network.bind(SERVER)
+
+
+async def test_cancelling_around_it_is_plain_cancellation(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    with trio.move_on_after(5) as scope:
+        async with open_server(router, transport=network.bind(SERVER)):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+class Broken(VirtualTransport):
+    """A transport that fails after a second."""
+
+    async def run(self, deliver: object, lost: object) -> None:
+        await trio.sleep(1)
+        raise RuntimeError("broken")
+
+
+async def test_a_failure_of_the_server_alone(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    with pytest.raises(EndpointCrashed, match="broken") as caught:
+        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+            await trio.sleep_forever()
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+async def test_both_fail(autojump_clock: MockClock, network: Network, router: Router) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("mine")
+    assert [type(exc) for exc in caught.value.exceptions] == [KeyError, EndpointCrashed]
+
+
+async def test_an_interrupt_in_the_block_leaves_as_it_is(
+    autojump_clock: MockClock, network: Network, router: Router
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        async with open_server(router, transport=network.bind(SERVER)):
+            raise KeyboardInterrupt
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyboardInterrupt
+    assert [type(e) for e in caught.value.exceptions] == [KeyboardInterrupt, EndpointCrashed]
+
+
+# -- drain -------------------------------------------------------------------------------
+
+
+async def test_drain_finishes_what_is_under_way(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(
+            lambda task_status: serve(
+                router, transport=network.bind(SERVER), task_status=task_status
+            )
+        )
+        slow = peer.request("/slow", query=("5",), token=b"1")
+        await peer.expect_ack(slow)
+        parked = peer.request("/park", token=b"2")
+        await peer.expect_ack(parked)
+        nursery.start_soon(server.drain)
+        await trio.sleep(1)
+        peer.request("/hello", token=b"3")
+        refused = await peer.expect(Type.ACK, Code.SERVICE_UNAVAILABLE, token=b"3")
+        assert refused.options.max_age == 5
+        await peer.expect_separate(b"1", b"slow")
+        next(iter(server.asyncs)).trigger()
+        late = await peer.expect(Type.CON, Code.CONTENT, token=b"2", payload=b"parked")
+        await peer.expect(Type.CON, Code.CONTENT, token=b"2")  # it is repeated, as always
+        assert not network._transports[network.bind("10.9.9.9").address]._over.is_set()
+        peer.ack(late)
+        # serve returns, and with it the nursery ends, uncancelled
+    assert not nursery.cancel_scope.cancel_called
+    with pytest.raises(trio.ClosedResourceError):
+        await server.drain()
+
+
+async def test_drain_at_rest_returns_at_once(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    start = trio.current_time()
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        await server.drain()
+        assert trio.current_time() == start
+    network.bind(SERVER)
+
+
+async def test_what_is_left_after_drain_gets_one_5_03(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        for number in range(200):  # more than a response window
+            peer.request("/park", token=bytes([0, number]))
+        peer.request("/park", kind=Type.NON, token=b"non")
+        peer.request("/slow", query=("1000",), token=b"slow")
+        await trio.sleep(1)
+        entries = list(server.asyncs)
+        assert len(entries) == 201
+        for _ in range(201):
+            await peer.expect(Type.ACK, Code.EMPTY)
+        with trio.move_on_after(10) as scope:
+            await server.drain()
+        assert scope.cancelled_caught
+        await trio.sleep(1)
+        answers = [await peer.receive() for _ in range(202)]
+        assert {answer.code for answer in answers} == {Code.SERVICE_UNAVAILABLE}
+        assert {answer.token for answer in answers} == {
+            *(bytes([0, number]) for number in range(200)),
+            b"non",
+            b"slow",
+        }
+        assert len({answer.mid for answer in answers}) == 202
+        await peer.expect_silence()
+        assert {entry.reason for entry in entries} == {Ended.SHUTDOWN}
+
+
+async def test_responses_that_wait_for_their_turn_go_out_once_when_drain_ends(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with open_server(
+        router, transport=network.bind(SERVER), tuning=Tuning(response_window=1)
+    ) as server:
+        for token in (b"1", b"2"):
+            await peer.expect_ack(peer.request("/slow", query=("1",), token=token))
+        first = await peer.expect(Type.CON, Code.CONTENT)
+        with trio.move_on_after(0.5):
+            await server.drain()
+        second = await peer.receive()
+        assert second.payload == b"slow"
+        assert {first.token, second.token} == {b"1", b"2"}
+        await peer.expect_silence()
+
+
+async def test_two_drains(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        await peer.expect_ack(peer.request("/slow", query=("5",)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.drain)
+            nursery.start_soon(server.drain)
+            await peer.expect_separate(b"tk", b"slow")
+
+
+async def test_ten_thousand_pending_at_shutdown(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        for number in range(10_000):
+            peer.request("/park", token=number.to_bytes(2, "big"), mid=number)
+        await trio.sleep(1)
+        assert server.statistics().pending == 10_000
+        asyncs = server.asyncs
+    assert len(asyncs) == 0
+
+
+# -- a session that goes -----------------------------------------------------------------
+
+
+class Connection(VirtualTransport):
+    """A transport that can say that a session has gone."""
+
+    async def run(self, deliver: object, lost: object) -> None:
+        assert callable(lost)
+        self.lose = lost
+        assert callable(deliver)
+        await super().run(deliver, lost)
+
+
+async def test_a_session_that_is_gone_ends_its_requests(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    abandoned: list[Session] = []
+
+    @router.get("/watch")
+    async def watch(request: Request) -> str:
+        await request.wait_abandoned()
+        abandoned.append(request.session)
+        return "to nobody"
+
+    transport = Connection(network, network.bind(SERVER).address)
+    network._transports[transport.address] = transport
+    async with open_server(router, transport=transport) as server:
+        await peer.expect_ack(peer.request("/park", token=b"1"))
+        await peer.expect_ack(peer.request("/watch", token=b"2"))
+        (entry,) = server.asyncs
+        transport.lose(entry.session)
+        assert await entry.ended is Ended.SESSION_LOST
+        await peer.expect_silence()
+        assert abandoned == [entry.session]
+        assert server.statistics().open_requests == 0
+        assert server.statistics().responses_abandoned == 1
+
+
+# -- the socket does not take everything -------------------------------------------------
+
+
+class Busy(VirtualTransport):
+    """A transport whose buffer is full every now and then, or that refuses outright."""
+
+    blocked = False
+    refuses = False
+    writable = trio.Event()
+
+    def send(self, data: bytes, session: Session) -> bool:
+        if self.refuses:
+            raise OSError("no buffer space")
+        return not self.blocked and super().send(data, session)
+
+    async def wait_writable(self, session: Session) -> None:
+        await self.writable.wait()
+
+
+async def busy(network: Network) -> Busy:
+    transport = Busy(network, network.bind(SERVER).address)
+    transport.writable = trio.Event()
+    network._transports[transport.address] = transport
+    return transport
+
+
+async def test_what_the_socket_does_not_take_waits_in_order(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    transport = await busy(network)
+    limits = Limits(unsent=3)
+    async with open_server(router, transport=transport, limits=limits) as server:
+        transport.blocked = True
+        for number in range(5):
+            peer.request("/hello", token=bytes([number]))
+        await trio.sleep(1)
+        assert server.statistics().datagrams_unsent == 2
+        transport.blocked = False
+        transport.writable.set()
+        for number in range(3):
+            await peer.expect(Type.ACK, Code.CONTENT, token=bytes([number]))
+        await peer.expect_silence(1)
+        peer.request("/hello", token=b"again")
+        await peer.expect(Type.ACK, Code.CONTENT, token=b"again")
+
+
+async def test_drain_waits_for_the_socket(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    transport = await busy(network)
+    async with open_server(router, transport=transport) as server:
+        transport.blocked = True
+        peer.request("/hello")
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.drain)
+            await trio.sleep(1)
+            transport.blocked = False
+            transport.writable.set()
+        await peer.expect(Type.ACK, Code.CONTENT)
+
+
+async def test_a_refused_send_costs_that_datagram_only(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    transport = await busy(network)
+    async with open_server(router, transport=transport) as server:
+        transport.refuses = True
+        request = peer.request("/hello")
+        await trio.sleep(1)
+        transport.refuses = False
+        peer.again(request)
+        await peer.expect(Type.ACK, Code.CONTENT)
+        assert server.statistics().send_errors == 1
+
+
+async def test_the_socket_is_read_while_many_responses_leave(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    """Else the ACKs of the first would overflow its buffer; see FACTS in the module."""
+    polls: list[int] = []
+
+    class Polled(VirtualTransport):
+        def poll(self) -> Batch:
+            polls.append(len(network.log))
+            return super().poll()
+
+    transport = Polled(network, network.bind(SERVER).address)
+    network._transports[transport.address] = transport
+    async with open_server(router, transport=transport):
+        for number in range(200):
+            peer.request("/slow", query=("5",), token=number.to_bytes(2, "big"))
+        await trio.sleep(1)
+        polls.clear()
+        await trio.sleep(5)
+    assert len(polls) >= 64 // 32
