@@ -24,10 +24,7 @@ def works(version: str) -> bool:
     return found.returncode == 0
 
 
-PRESENT = [version for version in PYTHONS if works(version)] or [None]
-
-
-@nox.session(python=PRESENT)
+@nox.session(python=[version for version in PYTHONS if works(version)] or None)
 def tests(session: nox.Session) -> None:
     """All tests, on every Python that is present. Arguments go to pytest."""
     session.install(".[test]")

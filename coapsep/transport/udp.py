@@ -155,18 +155,17 @@ class UdpTransport(Transport):
         return tuple(sock.address for sock in self._sockets)
 
     async def run(self, deliver: Callable[[Batch], None], lost: Callable[[Session], None]) -> None:
-        if len(self._sockets) == 1:
-            await self._receive(self._sockets[0], deliver)
-            return
         async with trio.open_nursery() as nursery:
             for sock in self._sockets:
                 nursery.start_soon(self._receive, sock, deliver)
+        raise trio.ClosedResourceError("this transport is closed")
 
     async def _receive(self, sock: _Socket, deliver: Callable[[Batch], None]) -> None:
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError("this transport is closed")
-            await trio.lowlevel.wait_readable(sock.raw)
+        while not self._closed:
+            try:
+                await trio.lowlevel.wait_readable(sock.raw)
+            except trio.ClosedResourceError:
+                return
             batch: Batch = []
             sock.receive(batch)
             if batch:
