@@ -18,7 +18,7 @@ from coapsep.message.response import Response
 from coapsep.params import Limits
 from coapsep.protocol.core import Core
 from coapsep.protocol.events import Event
-from coapsep.protocol.exchange import Exchange
+from coapsep.protocol.records import Exchange
 from coapsep.transport.base import Batch, Transport
 
 logger = logging.getLogger("coapsep.endpoint")
@@ -116,8 +116,10 @@ class Endpoint:
                     self._step_again = True
         finally:
             self._stepping = False
-        if core.next_deadline() < self._timer.deadline:
-            self._timer.deadline = core.next_deadline()
+        deadline = core.next_deadline()
+        if deadline < self._timer.deadline:
+            # A later one is left alone: to wake once for nothing is cheaper than to move it.
+            self._timer.deadline = deadline
         if self._progress is not None:
             self._progress.set()
             self._progress = None

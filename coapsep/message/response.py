@@ -46,14 +46,17 @@ class Response:
                 content_format = ContentFormat.TEXT
         elif not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes or str, not {type(payload).__name__}")
-        named: dict[str, Any] = {
-            "content_format": content_format,
-            "max_age": max_age,
-            "etags": etag if etag is None else (etag,),
-            "location_path": location,
-            "location_query": location_query,
-        }
-        named = {name: value for name, value in named.items() if value not in (None, ())}
+        named: dict[str, Any] = {}
+        if content_format is not None:
+            named["content_format"] = content_format
+        if max_age is not None:
+            named["max_age"] = max_age
+        if etag is not None:
+            named["etags"] = (etag,)
+        if location:
+            named["location_path"] = location
+        if location_query:
+            named["location_query"] = location_query
         if named:
             built = Options.build(**named)
             taken = {number for number, _ in built}

@@ -22,10 +22,10 @@ from coapsep.message.response import Response
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event
-from coapsep.protocol.exchange import Exchange
 from coapsep.protocol.exchanges import Exchanges
 from coapsep.protocol.messaging import MessageLayer
 from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import Exchange
 from coapsep.protocol.statistics import Counters, Statistics
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions

@@ -12,22 +12,14 @@ import math
 from collections import deque
 
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.peers import Peer, Peers
+from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import Entry, Peer
 from coapsep.protocol.statistics import Counters
 
+#: Peers looked at for one that may be forgotten. Those that may not go to the end of the row.
+_LOOK_AT = 16
 #: Entries that share one expiry record, seconds. An entry lives up to this much too long.
 _GRAIN = 0.125
-
-
-class Entry:
-    """One message ID of one peer. ``reply`` is what a copy gets; None is nothing."""
-
-    __slots__ = ("mid", "peer", "reply")
-
-    def __init__(self, peer: Peer, mid: int) -> None:
-        self.peer = peer
-        self.mid = mid
-        self.reply: bytes | None = None
 
 
 class _Ranking:
@@ -65,17 +57,21 @@ class Dedup:
         # One queue a lifetime: within each, what came first expires first.
         self._queues: tuple[deque[tuple[float, list[Entry]]], ...] = (deque(), deque())
         self._ranking = _Ranking()
+        self._evictable_bytes = 0
+        self._ghosts = 0  # entries that left early, and are still in a queue
         self.entries = 0
         self.bytes = 0
 
     def admit(self, peer: Peer, mid: int, *, confirmable: bool, now: float) -> Entry | None:
         """Remember one more message ID; None if there is no room and nothing may leave."""
         limits = self._limits
-        if len(peer.seen) >= limits.dedup_entries_per_session and not self._evict(peer, now):
+        if self.bytes - self._evictable_bytes >= limits.dedup_bytes:
+            return None
+        if len(peer.seen) >= limits.dedup_entries_per_session and not self._evict(peer, peer, now):
             return None
         while self.entries >= limits.dedup_entries or self.bytes >= limits.dedup_bytes:
             heaviest = self._ranking.first()
-            if heaviest is None or not self._evict(heaviest, now):
+            if heaviest is None or not self._evict(heaviest, peer, now):
                 return None
         entry = peer.seen[mid] = Entry(peer, mid)
         self.entries += 1
@@ -87,11 +83,15 @@ class Dedup:
             queue.append((expires + _GRAIN, [entry]))
         return entry
 
-    def store(self, entry: Entry, reply: bytes) -> None:
-        """What a copy gets from now on."""
+    def store(self, entry: Entry, reply: bytes, now: float) -> None:
+        """What a copy gets from now on. Others leave if the bytes are too many."""
         if entry.peer.seen.get(entry.mid) is entry:
             self.bytes += len(reply) - len(entry.reply or b"")
             entry.reply = reply
+            while self.bytes > self._limits.dedup_bytes and self._evictable_bytes:
+                heaviest = self._ranking.first()
+                if heaviest is None or not self._evict(heaviest, entry.peer, now):
+                    break
 
     def complete(self, entry: Entry) -> None:
         """The request is done, and may be forgotten early if room is needed."""
@@ -99,6 +99,7 @@ class Dedup:
         if peer.seen.get(entry.mid) is entry and entry.mid not in peer.evictable:
             count = len(peer.evictable)
             peer.evictable[entry.mid] = entry
+            self._evictable_bytes += len(entry.reply or b"")
             self._ranking.move(peer, count, count + 1)
 
     def next_deadline(self) -> float:
@@ -110,28 +111,65 @@ class Dedup:
         for queue in self._queues:
             while queue and queue[0][0] <= now:
                 for entry in queue.popleft()[1]:
-                    self._remove(entry, now)
+                    if self._remove(entry):
+                        self._peers.release(entry.peer, now)
+                    else:
+                        self._ghosts -= 1
 
     def forget(self, peer: Peer, now: float) -> None:
         """Forget all of a peer whose session has gone."""
         for entry in list(peer.seen.values()):
-            self._remove(entry, now)
+            self._remove(entry)
+            self._ghosts += 1
+        self._sweep()
 
-    def _evict(self, peer: Peer, now: float) -> bool:
+    def forget_a_peer(self, now: float) -> bool:
+        """Forget all of one peer that may be forgotten early; False if none was found.
+
+        For a full table of peers: else a few hundred forged addresses a second would keep
+        every newcomer out.
+        """
+        for peer in self._peers.oldest(_LOOK_AT):
+            if len(peer.evictable) == len(peer.seen) and peer.is_idle(now):
+                self._counters.dedup_evicted += len(peer.seen)
+                self.forget(peer, now)
+                self._peers.forget(peer)
+                return True
+        return False
+
+    def _evict(self, peer: Peer, admitted: Peer, now: float) -> bool:
         if not peer.evictable:
             return False
-        self._remove(next(iter(peer.evictable.values())), now)
+        self._remove(next(iter(peer.evictable.values())))
+        self._ghosts += 1
+        self._sweep()
         self._counters.dedup_evicted += 1
+        if peer is not admitted:  # whose new request is not in it yet
+            self._peers.release(peer, now)
         return True
 
-    def _remove(self, entry: Entry, now: float) -> None:
+    def _sweep(self) -> None:
+        # Out of the middle of a queue would cost a search; see Timers.cancel.
+        if self._ghosts > 64 and self._ghosts > self.entries:
+            self._ghosts = 0
+            for queue in self._queues:
+                kept = [(when, [e for e in batch if _alive(e)]) for when, batch in queue]
+                queue.clear()
+                queue.extend(item for item in kept if item[1])
+
+    def _remove(self, entry: Entry) -> bool:
         peer = entry.peer
-        if peer.seen.get(entry.mid) is not entry:
-            return  # evicted before, and the message ID perhaps used again
+        if not _alive(entry):
+            return False  # evicted before, and the message ID perhaps used again
         del peer.seen[entry.mid]
         self.entries -= 1
         self.bytes -= len(entry.reply or b"")
         count = len(peer.evictable)
         if peer.evictable.pop(entry.mid, None) is not None:
+            self._evictable_bytes -= len(entry.reply or b"")
             self._ranking.move(peer, count, count - 1)
-        self._peers.release(peer, now)
+        return True
+
+
+def _alive(entry: Entry) -> bool:
+    return entry.peer.seen.get(entry.mid) is entry

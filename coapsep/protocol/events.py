@@ -8,7 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from coapsep.message.message import Message
-from coapsep.protocol.exchange import Exchange
+from coapsep.protocol.records import Exchange
 
 
 class EndReason(enum.Enum):

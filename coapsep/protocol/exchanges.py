@@ -29,11 +29,11 @@ from coapsep.protocol.events import (
     ResponseUndelivered,
     Undelivered,
 )
-from coapsep.protocol.exchange import Exchange, Phase
 from coapsep.protocol.messaging import MessageLayer
-from coapsep.protocol.peers import Peer, Peers
+from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import Exchange, Outcome, Peer, Phase
 from coapsep.protocol.statistics import Counters
-from coapsep.protocol.transmission import Outcome, Transmissions
+from coapsep.protocol.transmission import Transmissions
 
 #: Critical options of a request on which this version acts (section 5.4.1).
 UNDERSTOOD = frozenset(
@@ -94,6 +94,8 @@ class Exchanges:
             self._refuse_options(request, session, unknown)
             return
         peer = self._peers.obtain(session, now)
+        if peer is None and self._dedup.forget_a_peer(now):
+            peer = self._peers.obtain(session, now)
         if peer is None:
             self._refuse(request, session)
             return
@@ -129,7 +131,9 @@ class Exchanges:
         peer = self._peers.find(session)
         if peer is None:
             return
+        self._transmissions.forget(peer)
         for exchange in list(peer.exchanges.values()):
+            self._counters.session_lost += 1
             self._end(exchange, EndReason.SESSION_LOST, now)
         self._dedup.forget(peer, now)
         self._peers.forget(peer)
@@ -154,17 +158,17 @@ class Exchanges:
         if not exchange.acknowledged:
             message = Message(code, Type.ACK, request.mid, request.token, options, payload)
             reply = self._codec.encode(message)
-            self._dedup.store(exchange.entry, reply)
+            self._dedup.store(exchange.entry, reply, now)
             self._outgoing.append((reply, peer.session))
             exchange.acknowledged = True
             counters.piggybacked += 1
             self.close(exchange, now)
         elif request.type is Type.CON:
-            counters.separate += 1
-            exchange.phase = Phase.ANSWERED
             message = Message(code, Type.CON, 0, request.token, options, payload)
             on_end = functools.partial(self._transmission_ended, exchange)
             exchange.transmission = self._transmissions.send(peer, message, on_end, now)
+            exchange.phase = Phase.ANSWERED
+            counters.separate += 1
         else:
             self._send_non(exchange, response, now)
             self.close(exchange, now)
@@ -178,7 +182,7 @@ class Exchanges:
         if exchange.phase is Phase.CLOSED:
             return
         if exchange.phase is not Phase.ANSWERED:
-            if exchange.acknowledged:
+            if exchange.acknowledged and not exchange.abandoned:
                 self._send_non(exchange, response, now)
             else:
                 self.respond(exchange, response, now)
@@ -192,19 +196,25 @@ class Exchanges:
 
     def defer(self, exchange: Exchange, now: float) -> None:
         """The response takes its time: acknowledge the request now."""
-        self._acknowledge(exchange)
+        if exchange.phase is not Phase.RUNNING:
+            raise LocalProtocolError(f"only a request that runs is deferred: {exchange!r}")
+        self._acknowledge(exchange, now)
         exchange.phase = Phase.DEFERRED
 
     def resume(self, exchange: Exchange) -> None:
         """The handler of a deferred request runs again."""
+        if exchange.phase is not Phase.DEFERRED:
+            raise LocalProtocolError(f"only a request that is deferred is resumed: {exchange!r}")
         exchange.phase = Phase.RUNNING
 
     def close(self, exchange: Exchange, now: float) -> None:
         """Nothing more is sent for this request but the ACK it is owed."""
         if exchange.phase is Phase.CLOSED:
             return
-        self._acknowledge(exchange)
+        self._acknowledge(exchange, now)
         exchange.phase = Phase.CLOSED
+        if exchange.transmission is not None:
+            self._transmissions.cancel(exchange.transmission, now)
         exchange.attachment = None
         peer, request = exchange.peer, exchange.request
         if peer.exchanges.get(request.token) is exchange:
@@ -227,7 +237,7 @@ class Exchanges:
     def handle_timers(self, now: float) -> None:
         """Send the empty ACKs that are due (section 5.2.2)."""
         while self.next_deadline() <= now:
-            self._acknowledge(self._owed_acks.popleft()[1])
+            self._acknowledge(self._owed_acks.popleft()[1], now)
 
     # -- inside ----------------------------------------------------------------------
 
@@ -269,8 +279,8 @@ class Exchanges:
             ack = empty(Type.ACK, request.mid)
             self._outgoing.append((ack, peer.session))
             if entry is not None:
-                self._dedup.store(entry, ack)
-        if entry is not None:
+                self._dedup.store(entry, ack, now)
+        if entry is not None and (not confirmable or request.code in IDEMPOTENT):
             self._dedup.complete(entry)
 
     def _replace(self, holder: Exchange, now: float) -> None:
@@ -281,6 +291,8 @@ class Exchanges:
         """Whoever asked does not wait any more; see RequestEnded."""
         if exchange.phase is Phase.RUNNING:
             exchange.abandoned = True
+            if reason is EndReason.SESSION_LOST:
+                exchange.acknowledged = True  # there is nobody to acknowledge it to
             del exchange.peer.exchanges[exchange.request.token]
             self._events.append(RequestEnded(exchange.attachment, reason))
         elif exchange.phase is Phase.DEFERRED:
@@ -307,12 +319,12 @@ class Exchanges:
             self._events.append(ResponseUndelivered(exchange, response, reason))
         self.close(exchange, now)
 
-    def _acknowledge(self, exchange: Exchange) -> None:
+    def _acknowledge(self, exchange: Exchange, now: float) -> None:
         if not exchange.acknowledged:
             exchange.acknowledged = True
             self._counters.empty_acks += 1
             ack = empty(Type.ACK, exchange.request.mid)
-            self._dedup.store(exchange.entry, ack)
+            self._dedup.store(exchange.entry, ack, now)
             self._outgoing.append((ack, exchange.peer.session))
 
     def _refuse(self, request: Message, session: Session) -> None:

@@ -12,9 +12,13 @@ from coapsep.message.message import Malformed, Message
 from coapsep.message.options import Options
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits
-from coapsep.protocol.peers import Peer, Peers
+from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import Peer
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.transmission import Transmissions
+
+#: What RFC 7252 section 4.6 reckons with between a payload and its message, bytes.
+_OVERHEAD = 128
 
 
 class MessageLayer:
@@ -123,9 +127,10 @@ class MessageLayer:
         """Say so, where the header and token can be read (section 5.9.2.9)."""
         self._counters.datagrams_too_large += 1
         head = self._codec.decode(data[: 4 + (data[0] & 15)])
-        if isinstance(head, Malformed):
+        if isinstance(head, Malformed) or not head.code.is_request:
             self._reject(data[0] >> 4 & 3, data[2] << 8 | data[3], session)
-        elif head.code.is_request:
-            size1 = Options.build(size1=self._limits.datagram_size)
+        else:
+            # A hint for the client's next try: what is left beside a header and options.
+            size1 = Options.build(size1=max(0, self._limits.datagram_size - _OVERHEAD))
             text = f"a message may have {self._limits.datagram_size} bytes"
             self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, size1)

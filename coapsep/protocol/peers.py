@@ -1,57 +1,15 @@
-"""What is remembered of one session, and the bounded table of all of them."""
+"""The bounded table of peers: every session of which something is remembered."""
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from coapsep.address import Session
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.message_ids import MessageIds
+from coapsep.protocol.records import Peer
 from coapsep.protocol.timers import Timers
-
-if TYPE_CHECKING:  # a peer holds them, and they hold their peer
-    from coapsep.protocol.dedup import Entry
-    from coapsep.protocol.exchange import Exchange
-    from coapsep.protocol.transmission import Transmission
-
-
-class Peer:
-    """The state of one session. The core passes it around instead of the Session itself."""
-
-    __slots__ = (
-        "evictable",
-        "exchanges",
-        "in_flight",
-        "last_heard",
-        "lingering",
-        "message_ids",
-        "open",
-        "seen",
-        "session",
-        "stalled",
-        "waiting",
-    )
-
-    def __init__(self, session: Session, now: float) -> None:
-        self.session = session
-        self.last_heard = now
-        #: Requests that are not closed, those whose token was taken over included.
-        self.open = 0
-        #: The open request of each token.
-        self.exchanges: dict[bytes, Exchange] = {}
-        #: Message IDs that arrived, and those of them that may be forgotten early.
-        self.seen: dict[int, Entry] = {}
-        self.evictable: dict[int, Entry] = {}
-        #: CONs of ours by message ID, and those that wait for their turn.
-        self.in_flight: dict[int, Transmission] = {}
-        self.waiting: deque[Transmission] | None = None
-        self.message_ids: MessageIds | None = None
-        #: A timer is set: to go on when message IDs are free again, or to be forgotten then.
-        self.stalled = False
-        self.lingering = False
 
 
 class Peers:
@@ -81,6 +39,13 @@ class Peers:
             peer = self._peers[session] = Peer(session, now)
         return peer
 
+    def oldest(self, count: int) -> Iterator[Peer]:
+        """The peers that have been looked at least recently, up to ``count`` of them."""
+        for _ in range(min(count, len(self._peers))):
+            session = next(iter(self._peers))
+            peer = self._peers[session] = self._peers.pop(session)
+            yield peer
+
     def message_ids(self, peer: Peer) -> MessageIds:
         """The peer's message IDs; the first one is random (section 4.4)."""
         if peer.message_ids is None:
@@ -91,19 +56,14 @@ class Peers:
 
     def release(self, peer: Peer, now: float) -> None:
         """Forget the peer if nothing is left of it. Called wherever something ends."""
-        if peer.seen or peer.open or peer.in_flight or peer.waiting:
+        if peer.seen or self._peers.get(peer.session) is not peer:
             return
-        if self._peers.get(peer.session) is not peer:
-            return
-        ids = peer.message_ids
-        if ids is not None:
-            ids.expire(now)
-            if ids.in_use:
-                if not peer.lingering:
-                    peer.lingering = True
-                    self._timers.set(ids.free_at(), lambda now: self._release_later(peer, now))
-                return
-        del self._peers[peer.session]
+        if peer.is_idle(now):
+            del self._peers[peer.session]
+        elif peer.message_ids is not None and not (peer.open or peer.lingering):
+            # Only its message IDs are still in use.
+            peer.lingering = True
+            self._timers.set(peer.message_ids.free_at(), lambda now: self._release_later(peer, now))
 
     def _release_later(self, peer: Peer, now: float) -> None:
         peer.lingering = False

@@ -66,6 +66,8 @@ class Counters:
     """Responses that waited behind one that timed out, or had no message ID left."""
     replaced: int = 0
     """Requests whose token a different request took over."""
+    session_lost: int = 0
+    """Requests that were open when their session went."""
     responses_abandoned: int = 0
     """Responses not sent because their token was taken over or their session had gone."""
 

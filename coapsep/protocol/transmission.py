@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import random
 from collections import deque
 from collections.abc import Callable
@@ -14,39 +13,10 @@ from coapsep.errors import MessageIdsExhausted
 from coapsep.message.codec import Codec
 from coapsep.message.message import Message
 from coapsep.params import Tuning
-from coapsep.protocol.peers import Peer, Peers
+from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import Outcome, Peer, Transmission
 from coapsep.protocol.statistics import Counters
-from coapsep.protocol.timers import Timer, Timers
-
-
-class Outcome(enum.Enum):
-    """How the transmission of a CON ended."""
-
-    ACKNOWLEDGED = enum.auto()
-    RESET = enum.auto()
-    TIMED_OUT = enum.auto()
-    DROPPED = enum.auto()
-    """Never sent: it waited behind one that timed out to a silent peer."""
-
-
-class Transmission:
-    """One CON of ours: waiting for its turn, in flight, or ended."""
-
-    __slots__ = ("attempts", "data", "first_sent", "message", "on_end", "peer", "timeout", "timer")
-
-    def __init__(
-        self, peer: Peer, message: Message, on_end: Callable[[Outcome, float], None]
-    ) -> None:
-        self.peer = peer
-        self.message = message
-        #: Told once how it ended; None from then on.
-        self.on_end: Callable[[Outcome, float], None] | None = on_end
-        #: The bytes, kept so that every copy is the same; b"" while it waits.
-        self.data = b""
-        self.attempts = 0
-        self.timeout = 0.0
-        self.first_sent = 0.0
-        self.timer: Timer | None = None
+from coapsep.protocol.timers import Timers
 
 
 class Transmissions:
@@ -73,8 +43,11 @@ class Transmissions:
     def send(
         self, peer: Peer, message: Message, on_end: Callable[[Outcome, float], None], now: float
     ) -> Transmission:
-        """Send a CON, now or when the window has room. It gets its message ID on leaving."""
-        transmission = Transmission(peer, message, on_end)
+        """Send a CON, now or when the window has room. It gets its message ID on leaving.
+
+        Raises ValueError, and changes nothing, if the message cannot be written.
+        """
+        transmission = Transmission(peer, message, self._codec.encode(message), on_end)
         if peer.waiting is None:
             peer.waiting = deque()
         peer.waiting.append(transmission)
@@ -94,17 +67,26 @@ class Transmissions:
         if transmission.on_end is None:
             return
         transmission.on_end = None
-        peer = transmission.peer
-        if not transmission.data:
-            if peer.waiting is not None:
-                peer.waiting.remove(transmission)
-        else:
+        # One that waits stays in its queue, as a ghost: to find it there would cost a search.
+        if transmission.data:
             self._take_out(transmission)
-            self._fill_window(peer, now)
+            self._fill_window(transmission.peer, now)
+
+    def forget(self, peer: Peer) -> None:
+        """Stop everything to a peer whose session has gone; nothing moves up."""
+        for transmission in (*peer.in_flight.values(), *(peer.waiting or ())):
+            transmission.on_end = None
+            if transmission.timer is not None:
+                self._timers.cancel(transmission.timer)
+        peer.in_flight.clear()
+        peer.waiting = None
 
     def _fill_window(self, peer: Peer, now: float) -> None:
         waiting = peer.waiting
         while waiting and len(peer.in_flight) < self._tuning.response_window:
+            if waiting[0].on_end is None:
+                waiting.popleft()
+                continue
             ids = self._peers.message_ids(peer)
             try:
                 mid = ids.allocate(now)
@@ -117,6 +99,7 @@ class Transmissions:
             self._transmit(waiting.popleft(), mid, now)
         if not waiting:
             peer.waiting = None
+            self._peers.release(peer, now)
 
     def _go_on(self, peer: Peer, now: float) -> None:
         peer.stalled = False
@@ -125,7 +108,8 @@ class Transmissions:
     def _transmit(self, transmission: Transmission, mid: int, now: float) -> None:
         tuning = self._tuning
         transmission.message = attrs.evolve(transmission.message, mid=mid)
-        transmission.data = self._codec.encode(transmission.message)
+        draft = transmission.draft
+        transmission.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
         transmission.first_sent = now
         transmission.timeout = self._rng.uniform(
             tuning.ack_timeout, tuning.ack_timeout * tuning.ack_random_factor
@@ -148,7 +132,7 @@ class Transmissions:
             self._wait(transmission, now)
             return
         peer = transmission.peer
-        if peer.last_heard < transmission.first_sent and peer.waiting:
+        if peer.last_heard <= transmission.first_sent and peer.waiting:
             # The peer has said nothing for the whole of MAX_TRANSMIT_WAIT. To send it the
             # rest, a window at a time, would take hours and help nobody.
             silent, peer.waiting = peer.waiting, None

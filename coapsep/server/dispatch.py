@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, NoReturn, TypeAlias, cast
 
 import attrs
@@ -32,7 +33,7 @@ from coapsep.protocol.events import (
     ResponseUndelivered,
     Undelivered,
 )
-from coapsep.protocol.exchange import Exchange
+from coapsep.protocol.records import Exchange
 from coapsep.server.discovery import PATH, discovery
 from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
@@ -43,6 +44,8 @@ logger = logging.getLogger("coapsep.server")
 
 #: What happens to an exception of a handler that is no ResponseError.
 HandlerErrors: TypeAlias = Literal["respond", "raise"]
+
+_Pass: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 
 _PROXY = frozenset({OptionNumber.PROXY_URI, OptionNumber.PROXY_SCHEME})
 _NAMED_METHODS = frozenset(range(Code.GET, Code.IPATCH + 1))
@@ -104,12 +107,12 @@ class Dispatcher:
             return
         exchange.attachment = request
         if request._route.is_async:
-            self._start_task(request, self._run(request))
+            self._start_task(request, self._run)
             return
         try:
             result = request._route.handler(request)
             if inspect.iscoroutine(result):  # a lambda around an async function, say
-                self._start_task(request, self._finish(request, result))
+                self._start_task(request, partial(self._finish, result))
                 return
             response = to_response(request, cast(Result, result))
         except Exception as exc:
@@ -146,18 +149,14 @@ class Dispatcher:
             raise NotAcceptable("Not Acceptable")
         return Request(exchange, route, params, self.asyncs)
 
-    def _start_task(self, request: Request, running: Awaitable[Response | None]) -> None:
+    def _start_task(self, request: Request, run: _Pass) -> None:
         try:
-            self._nursery.start_soon(
-                self._first_pass, request, running, name=request._route.handler
-            )
+            self._nursery.start_soon(self._first_pass, request, run, name=request._route.name)
         except RuntimeError:  # the nursery is closed: the server has just stopped
-            if inspect.iscoroutine(running):
-                running.close()
             self._endpoint.close(request._exchange)
 
-    async def _first_pass(self, request: Request, running: Awaitable[Response | None]) -> None:
-        self.asyncs.settle(request._exchange, await running)
+    async def _first_pass(self, request: Request, run: _Pass) -> None:
+        self.asyncs.settle(request._exchange, await run(request))
 
     # -- a pass of a handler ---------------------------------------------------------
 
@@ -171,7 +170,7 @@ class Dispatcher:
         except Exception as exc:
             return self._error(request, exc)
 
-    async def _finish(self, request: Request, result: Awaitable[Result]) -> Response | None:
+    async def _finish(self, result: Awaitable[Result], request: Request) -> Response | None:
         try:
             return to_response(request, await result)
         except Exception as exc:

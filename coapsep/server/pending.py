@@ -28,7 +28,7 @@ from coapsep.errors import (
 from coapsep.message.response import Response
 from coapsep.numbers import Code
 from coapsep.params import Limits
-from coapsep.protocol.exchange import Exchange, Phase
+from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.request import Request
 
 logger = logging.getLogger("coapsep.server")
@@ -284,6 +284,8 @@ class AsyncRegistry:
         self._remove(pending, Ended.FREED)
         if not own:
             pending._life.cancel()
+        if exchange.phase is Phase.CLOSED:
+            return  # the core has ended it in this very step, and its event is on the way
         if outcome is not None:
             self._endpoint.respond(exchange, outcome)
         elif not passing:

@@ -10,7 +10,7 @@ import trio
 from coapsep.address import Address, Session
 from coapsep.message.options import Options
 from coapsep.numbers import Code, Type
-from coapsep.protocol.exchange import Exchange
+from coapsep.protocol.records import Exchange
 
 if TYPE_CHECKING:  # a request knows the registry, and the registry its requests
     from coapsep.server.pending import AsyncRegistry, PendingRequest

@@ -33,6 +33,8 @@ class Route:
     is_async: bool
     #: The content formats it answers in; () leaves that to the handler.
     content_formats: tuple[int, ...] = ()
+    #: What its tasks are called.
+    name: str = "handler"
 
 
 class About(TypedDict, total=False):
@@ -124,7 +126,8 @@ class Router:
 
         def add(handler: _H) -> _H:
             resource = self._resource(path)
-            route = Route(handler, _is_async(handler), formats)
+            name = f"{path} {getattr(handler, '__qualname__', handler)}"
+            route = Route(handler, _is_async(handler), formats, name)
             for method in methods:
                 self._add(resource, Code(method), route)
             resource.describe(about)
