@@ -21,7 +21,7 @@ from coapsep.protocol.events import Event
 from coapsep.protocol.records import Exchange
 from coapsep.transport.base import Batch, Transport
 
-logger = logging.getLogger("coapsep.endpoint")
+_logger = logging.getLogger("coapsep.endpoint")
 
 #: Sends between two looks at the socket. When many requests fall due at once, the ACKs of
 #: the first ones would else overflow the socket's buffer before anybody reads it.
@@ -145,7 +145,7 @@ class Endpoint:
                 return
         except OSError as exc:
             counters.send_errors += 1
-            logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+            _logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
             return
         if len(self._unsent) >= self._limits.unsent:
             counters.datagrams_unsent += 1
@@ -188,7 +188,7 @@ class Endpoint:
                     sent = self.transport.send(data, session)
                 except OSError as exc:
                     self.core.counters.send_errors += 1
-                    logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+                    _logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
                     self._unsent.popleft()
                     continue
                 if sent:

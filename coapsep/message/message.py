@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from coapsep.message.options import EMPTY, Options
+from coapsep.message.options import EMPTY, Options, printable_path
 from coapsep.numbers import Code, Type
 
 
@@ -22,8 +22,7 @@ class Message:
     def __str__(self) -> str:
         parts = [self.type.name, f"{self.mid:#06x}", str(self.code)]
         if self.code.is_request:
-            path = "/" + "/".join(self.options.uri_path)
-            parts.append("".join(c if c.isprintable() else ascii(c)[1:-1] for c in path))
+            parts.append(printable_path(self.options))
         if self.token:
             parts.append(f"token={self.token.hex()}")
         if self.payload:

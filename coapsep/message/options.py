@@ -358,6 +358,12 @@ class Options:
         return self._uint(OptionNumber.SIZE1)
 
 
+def printable_path(options: Options) -> str:
+    """The path for people. What a peer put into it cannot break a line or steer a terminal."""
+    path = "/" + "/".join(options.uri_path)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
+
+
 def _number(pair: tuple[int, Any]) -> int:
     return pair[0]
 

@@ -10,6 +10,9 @@ import attrs
 from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import Code, ContentFormat, OptionNumber
 
+#: What any UDP datagram can hold beside a header and a token, bytes.
+_LARGEST = 65_000
+
 
 @attrs.frozen(init=False)
 class Response:
@@ -63,4 +66,9 @@ class Response:
             options = Options([*built, *((n, v) for n, v in options if n not in taken)])
         if len(options.values(OptionNumber.ETAG)) > 1:
             raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
+        if len(payload) + sum(5 + len(value) for _, value in options) > _LARGEST:
+            raise ValueError(
+                f"a payload of {len(payload)} bytes does not fit in a datagram with its options: "
+                f"{_LARGEST} bytes are the most"
+            )
         self.__attrs_init__(code, payload, options)

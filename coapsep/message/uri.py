@@ -186,12 +186,12 @@ class CoapURI:
         else:
             host = quote(host, safe=_SUB_DELIMS)
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        path = "/".join(map(_write_segment, self.path))
+        path = "/".join(map(write_segment, self.path))
         query = "&".join(quote(argument, safe=_SAFE_IN_QUERY) for argument in self.query)
         return f"{self.scheme}://{host}{port}/{path}{'?' if self.query else ''}{query}"
 
 
-def _write_segment(segment: str) -> str:
+def write_segment(segment: str) -> str:
     # A bare dot segment would be resolved when the URI is read.
     if segment in (".", ".."):
         return segment.replace(".", "%2E")

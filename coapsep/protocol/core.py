@@ -35,7 +35,7 @@ class Core:
     """One endpoint's protocol state, for any number of sessions."""
 
     def __init__(self, tuning: Tuning, limits: Limits, rng: random.Random) -> None:
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         #: Datagrams to send and events to handle, oldest first; the shell empties both.
         self.outgoing: list[tuple[bytes, Session]] = []
         self.events: list[Event] = []

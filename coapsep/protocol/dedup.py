@@ -59,8 +59,8 @@ class Dedup:
         self._ranking = _Ranking()
         self._evictable_bytes = 0
         self._ghosts = 0  # entries that left early, and are still in a queue
-        self.entries = 0
-        self.bytes = 0
+        self.entries: int = 0
+        self.bytes: int = 0
 
     def admit(self, peer: Peer, mid: int, *, confirmable: bool, now: float) -> Entry | None:
         """Remember one more message ID; None if there is no room and nothing may leave."""

@@ -83,7 +83,7 @@ class Exchanges:
         self._outgoing = outgoing
         # The wait before an empty ACK is the same for all, so a queue is in order.
         self._owed_acks: deque[tuple[float, Exchange]] = deque()
-        self.open = 0
+        self.open: int = 0
 
     # -- from the network ------------------------------------------------------------
 
@@ -296,6 +296,7 @@ class Exchanges:
             del exchange.peer.exchanges[exchange.request.token]
             self._events.append(RequestEnded(exchange.attachment, reason))
         elif exchange.phase is Phase.DEFERRED:
+            exchange.abandoned = True
             self._events.append(RequestEnded(exchange.attachment, reason))
             self.close(exchange, now)
         elif exchange.transmission is not None:

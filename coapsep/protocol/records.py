@@ -17,6 +17,8 @@ import enum
 from collections import deque
 from collections.abc import Callable
 
+import attrs
+
 from coapsep.address import Session
 from coapsep.message.message import Message
 from coapsep.numbers import Type
@@ -24,40 +26,33 @@ from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Peer:
     """The state of one session. The core passes it around instead of the Session itself."""
 
-    __slots__ = (
-        "evictable",
-        "exchanges",
-        "in_flight",
-        "last_heard",
-        "lingering",
-        "message_ids",
-        "open",
-        "seen",
-        "session",
-        "stalled",
-        "waiting",
-    )
+    session: Session
+    last_heard: float
 
-    def __init__(self, session: Session, now: float) -> None:
-        self.session = session
-        self.last_heard = now
-        #: Requests that are not closed, those whose token was taken over included.
-        self.open = 0
-        #: The open request of each token.
-        self.exchanges: dict[bytes, Exchange] = {}
-        #: Message IDs that arrived, and those of them that may be forgotten early.
-        self.seen: dict[int, Entry] = {}
-        self.evictable: dict[int, Entry] = {}
-        #: CONs of ours by message ID, and those that wait for their turn.
-        self.in_flight: dict[int, Transmission] = {}
-        self.waiting: deque[Transmission] | None = None
-        self.message_ids: MessageIds | None = None
-        #: A timer is set: to go on when message IDs are free again, or to be forgotten then.
-        self.stalled = False
-        self.lingering = False
+    open: int = 0
+    """Requests that are not closed, those whose token was taken over included."""
+    exchanges: dict[bytes, Exchange] = attrs.Factory(dict)
+    """The open request of each token."""
+
+    seen: dict[int, Entry] = attrs.Factory(dict)
+    """Message IDs that arrived."""
+    evictable: dict[int, Entry] = attrs.Factory(dict)
+    """Those of them that may be forgotten early."""
+
+    in_flight: dict[int, Transmission] = attrs.Factory(dict)
+    """CONs of ours by message ID."""
+    waiting: deque[Transmission] | None = None
+    """CONs of ours that wait for their turn."""
+    message_ids: MessageIds | None = None
+
+    stalled: bool = False
+    """A timer is set, to go on when message IDs are free again."""
+    lingering: bool = False
+    """A timer is set, to be forgotten when all message IDs are free again."""
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing is open, under way, or in use but the IDs that have arrived."""
@@ -69,15 +64,14 @@ class Peer:
         return self.message_ids.in_use == 0
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Entry:
-    """One message ID of one peer. ``reply`` is what a copy gets; None is nothing."""
+    """One message ID of one peer."""
 
-    __slots__ = ("mid", "peer", "reply")
-
-    def __init__(self, peer: Peer, mid: int) -> None:
-        self.peer = peer
-        self.mid = mid
-        self.reply: bytes | None = None
+    peer: Peer
+    mid: int
+    reply: bytes | None = None
+    """What a copy gets; None is nothing."""
 
 
 class Phase(enum.Enum):
@@ -89,34 +83,25 @@ class Phase(enum.Enum):
     CLOSED = "nothing is owed"
 
 
+def _owes_no_ack(exchange: Exchange) -> bool:
+    return exchange.request.type is not Type.CON
+
+
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Exchange:
-    """A request and its state. Its owner is Exchanges; everyone else only reads it.
+    """A request and its state. Its owner is Exchanges; everyone else only reads it."""
 
-    ``attachment`` is the application's: whatever it needs to find again by (session, token).
-    """
-
-    __slots__ = (
-        "abandoned",
-        "acknowledged",
-        "attachment",
-        "entry",
-        "peer",
-        "phase",
-        "request",
-        "transmission",
-    )
-
-    def __init__(self, peer: Peer, request: Message, entry: Entry) -> None:
-        self.peer = peer
-        self.request = request
-        self.entry = entry
-        self.phase = Phase.RUNNING
-        #: The empty ACK has left (section 5.2.2). A NON request never gets one.
-        self.acknowledged = request.type is not Type.CON
-        #: The client took the token for another request: the response must not be sent.
-        self.abandoned = False
-        self.transmission: Transmission | None = None
-        self.attachment: object = None
+    peer: Peer
+    request: Message
+    entry: Entry
+    phase: Phase = Phase.RUNNING
+    acknowledged: bool = attrs.Factory(_owes_no_ack, takes_self=True)
+    """The empty ACK has left (section 5.2.2). A NON request never gets one."""
+    abandoned: bool = False
+    """The client took the token for another request: the response must not be sent."""
+    transmission: Transmission | None = None
+    attachment: object = None
+    """The application's: whatever it needs to find again by (session, token)."""
 
     @property
     def session(self) -> Session:
@@ -137,37 +122,19 @@ class Outcome(enum.Enum):
     """Never sent: it waited behind one that timed out to a silent peer."""
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Transmission:
     """One CON of ours: waiting for its turn, in flight, or ended."""
 
-    __slots__ = (
-        "attempts",
-        "data",
-        "draft",
-        "first_sent",
-        "message",
-        "on_end",
-        "peer",
-        "timeout",
-        "timer",
-    )
-
-    def __init__(
-        self,
-        peer: Peer,
-        message: Message,
-        draft: bytes,
-        on_end: Callable[[Outcome, float], None],
-    ) -> None:
-        self.peer = peer
-        self.message = message
-        #: The bytes but for the message ID, which it gets when it leaves.
-        self.draft = draft
-        #: Told once how it ended; None from then on.
-        self.on_end: Callable[[Outcome, float], None] | None = on_end
-        #: The bytes, kept so that every copy is the same; b"" while it waits.
-        self.data = b""
-        self.attempts = 0
-        self.timeout = 0.0
-        self.first_sent = 0.0
-        self.timer: Timer | None = None
+    peer: Peer
+    message: Message
+    draft: bytes
+    """The bytes but for the message ID, which it gets when it leaves."""
+    on_end: Callable[[Outcome, float], None] | None
+    """Told once how it ended; None from then on."""
+    data: bytes = b""
+    """The bytes, kept so that every copy is the same; b"" while it waits."""
+    attempts: int = 0
+    timeout: float = 0.0
+    first_sent: float = 0.0
+    timer: Timer | None = None

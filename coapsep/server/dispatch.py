@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal, NoReturn, TypeAlias, cast
+from typing import Literal, NoReturn, TypeAlias
 
 import attrs
 import trio
@@ -40,7 +40,7 @@ from coapsep.server.request import Request
 from coapsep.server.results import from_error, to_response
 from coapsep.server.router import Result, Router
 
-logger = logging.getLogger("coapsep.server")
+_logger = logging.getLogger("coapsep.server")
 
 #: What happens to an exception of a handler that is no ResponseError.
 HandlerErrors: TypeAlias = Literal["respond", "raise"]
@@ -84,7 +84,9 @@ class Dispatcher:
         self._retry_after = limits.retry_after
         self._raise = handler_errors == "raise"
         self._on_undelivered = on_undelivered
-        self.asyncs = AsyncRegistry(endpoint, nursery, limits, self._run)
+        self.asyncs: AsyncRegistry = AsyncRegistry(
+            endpoint, nursery, limits, self._run, self._error
+        )
         #: Set by ``Server.drain``: what comes from now on is answered 5.03.
         self.draining = False
 
@@ -110,14 +112,17 @@ class Dispatcher:
             self._start_task(request, self._run)
             return
         try:
-            result = request._route.handler(request)
-            if inspect.iscoroutine(result):  # a lambda around an async function, say
+            # A scope that the handler leaves open would go with this task, which receives;
+            # inside another one, Trio raises RuntimeError. An async handler ruins its own task.
+            with trio.CancelScope():  # noqa: ASYNC100  # it is there to be misused
+                result = request._route.handler(request)
+            if inspect.isawaitable(result):  # a lambda around an async function, say
                 self._start_task(request, partial(self._finish, result))
                 return
-            response = to_response(request, cast(Result, result))
+            response = to_response(request, result)
         except Exception as exc:
             response = self._error(request, exc)
-        self.asyncs.settle(exchange, response)
+        self.asyncs.settle(request, response)
 
     def _route(self, exchange: Exchange) -> Request:
         """The request and who handles it; raises the ResponseError if nobody does."""
@@ -130,7 +135,7 @@ class Dispatcher:
             raise ResponseError(Code.PROXYING_NOT_SUPPORTED, names)
         path = options.uri_path
         found = self._router.find(path)
-        if found is not None:
+        if found is not None and (path != PATH or not found[0].names):
             resource, params = found
             route = resource.routes.get(method)
         elif path == PATH:
@@ -156,7 +161,7 @@ class Dispatcher:
             self._endpoint.close(request._exchange)
 
     async def _first_pass(self, request: Request, run: _Pass) -> None:
-        self.asyncs.settle(request._exchange, await run(request))
+        self.asyncs.settle(request, await run(request))
 
     # -- a pass of a handler ---------------------------------------------------------
 
@@ -180,11 +185,11 @@ class Dispatcher:
         """A ResponseError is the answer; anything else is 5.00, and stays in the log."""
         try:
             response = from_error(exc)
-        except (ValueError, TypeError) as bad:  # a max_age that no option holds, say
+        except Exception as bad:  # a max_age that no option holds, say
             response, exc = None, bad
         if response is None:
             self._endpoint.core.counters.handler_errors += 1
-            logger.error("the handler of %r failed", request, exc_info=exc)
+            _logger.error("the handler of %r failed", request, exc_info=exc)
             response = Response(Code.INTERNAL_SERVER_ERROR)
             if self._raise:
                 self._nursery.start_soon(_raise, exc)
@@ -209,7 +214,7 @@ class Dispatcher:
 
     def _undelivered(self, event: ResponseUndelivered) -> None:
         exchange = event.exchange
-        logger.info("%s: %s to %s", event.reason.value, event.response, exchange.session.peer)
+        _logger.info("%s: %s to %s", event.reason.value, event.response, exchange.session.peer)
         if self._on_undelivered is None:
             return
         told = UndeliveredResponse(exchange.session, exchange.request, event.response, event.reason)
@@ -217,7 +222,7 @@ class Dispatcher:
             self._on_undelivered(told)
         except Exception:
             # It is called in the middle of a step. Its failure must not cost the others.
-            logger.exception("on_undelivered failed")
+            _logger.exception("on_undelivered failed")
 
 
 def _required(response: Response | None) -> Response:

@@ -31,7 +31,7 @@ from coapsep.params import Limits
 from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.request import Request
 
-logger = logging.getLogger("coapsep.server")
+_logger = logging.getLogger("coapsep.server")
 
 
 class Ended(enum.Enum):
@@ -76,9 +76,7 @@ class PendingRequest:
 
     def __init__(self, request: Request, delay: float, app_data: Any, expires: float) -> None:
         self._exchange: Exchange = request._exchange
-        self._request = Request(
-            request._exchange, request._route, request.params, request.asyncs, self
-        )
+        self._request = request._copy_for(self)
         self._due = _due(delay)
         self._expires = expires
         self._state = _State.WAITING
@@ -202,11 +200,13 @@ class AsyncRegistry:
         nursery: trio.Nursery,
         limits: Limits,
         run_pass: Callable[[Request], Awaitable[Response | None]],
+        failed: Callable[[Request, Exception], Response],
     ) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
         self._limits = limits
         self._run_pass = run_pass
+        self._failed = failed
         self._entries: dict[PendingRequest, None] = {}
         self._per_session: dict[Session, int] = {}
 
@@ -299,12 +299,13 @@ class AsyncRegistry:
             self._remove(pending, reason)
             pending._life.cancel()
 
-    def settle(self, exchange: Exchange, response: Response | None) -> None:
+    def settle(self, request: Request, response: Response | None) -> None:
         """A pass of its handler is over: send the response, or go on pending.
 
         None from a handler that neither registered nor re-armed is 5.00: a client that was
         told to wait must not wait in vain.
         """
+        exchange = request._exchange
         if exchange.phase is not Phase.RUNNING:
             return  # free_async has answered it, or let it go, while the handler ran
         pending = exchange.attachment
@@ -316,14 +317,12 @@ class AsyncRegistry:
                 pending._set_timer()
                 return
             if registered and response is not None:
-                logger.warning("freed: its handler registered it and answered too: %r", pending)
+                _logger.warning("freed: its handler registered it and answered too: %r", pending)
             self._remove(pending, Ended.REPLACED if exchange.abandoned else Ended.ANSWERED)
             if registered:
                 pending._life.cancel()
         if response is None and not exchange.abandoned:
-            logger.error("a handler returned None without a pending request: %s", exchange.request)
-            self._endpoint.core.counters.handler_errors += 1
-            response = Response(Code.INTERNAL_SERVER_ERROR)
+            response = self._failed(request, TypeError("returned None without a pending request"))
         if response is None:
             self._endpoint.close(exchange)
         else:
@@ -344,7 +343,7 @@ class AsyncRegistry:
         except RuntimeError:
             # Trio's word for a handler that left a cancel scope open. The task it has
             # corrupted is its own, and ends here.
-            logger.exception("a handler corrupted its cancel scopes: %r", pending)
+            _logger.exception("a handler corrupted its cancel scopes: %r", pending)
             self._endpoint.core.counters.handler_errors += 1
         finally:
             pending._task = None
@@ -365,7 +364,7 @@ class AsyncRegistry:
         pending._due = math.inf
         self._endpoint.core.resume(pending._exchange)
         response = await self._run_pass(pending.request)
-        self.settle(pending._exchange, response)
+        self.settle(pending.request, response)
 
     def _expire(self, pending: PendingRequest) -> None:
         self._endpoint.core.counters.async_expired += 1

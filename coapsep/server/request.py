@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from coapsep.address import Address, Session
-from coapsep.message.options import Options
+from coapsep.message.options import Options, printable_path
 from coapsep.numbers import Code, Type
 from coapsep.protocol.records import Exchange
 
@@ -24,7 +24,7 @@ class Request:
     copy whose ``pending`` is set.
     """
 
-    __slots__ = ("_abandoned", "_exchange", "_route", "asyncs", "params", "pending")
+    __slots__ = ("_abandoned", "_exchange", "_origin", "_route", "asyncs", "params", "pending")
 
     #: The registry, for ``request.asyncs.register_async(request, delay=...)``.
     asyncs: AsyncRegistry
@@ -40,7 +40,11 @@ class Request:
         params: Mapping[str, str],
         asyncs: AsyncRegistry,
         pending: PendingRequest | None = None,
+        origin: Request | None = None,
     ) -> None:
+        #: The request of the first pass, for its copies: they are abandoned together. None
+        #: for that one itself, since a reference to itself would be work for the collector.
+        self._origin = origin
         self._exchange = exchange
         self._route = route
         self._abandoned: trio.Event | None = None
@@ -135,14 +139,21 @@ class Request:
         if self._exchange.abandoned:
             await trio.lowlevel.checkpoint()
             return
-        if self._abandoned is None:
-            self._abandoned = trio.Event()
-        await self._abandoned.wait()
+        origin = self._origin or self
+        if origin._abandoned is None:
+            origin._abandoned = trio.Event()
+        await origin._abandoned.wait()
+
+    def _copy_for(self, pending: PendingRequest) -> Request:
+        """What the delayed passes of ``pending`` see."""
+        first = self._origin or self
+        return Request(self._exchange, self._route, self.params, self.asyncs, pending, first)
 
     def _abandon(self) -> None:
-        if self._abandoned is not None:
-            self._abandoned.set()
+        origin = self._origin or self
+        if origin._abandoned is not None:
+            origin._abandoned.set()
 
     def __repr__(self) -> str:
-        path = "/" + "/".join(self.path)
+        path = printable_path(self.options)
         return f"<Request {self.method} {path} from {self.peer} token={self.token.hex()!r}>"

@@ -29,9 +29,6 @@ _DEFAULT_CODES = {
 }
 _SAFE = (Code.GET, Code.FETCH)
 
-#: What fits in one UDP datagram over IPv4 beside the header, a token and some options.
-_LARGEST_PAYLOAD = 65_000
-
 
 def to_response(request: Request, result: Result) -> Response | None:
     """The response that a handler's return value stands for; None for None.
@@ -42,7 +39,12 @@ def to_response(request: Request, result: Result) -> Response | None:
     if result is None or isinstance(result, Response):
         response = result
     elif isinstance(result, bytes | str):
-        response = Response(_DEFAULT_CODES.get(request.method, Code.CONTENT), result)
+        # A route that promises one format means it for what its handler just returns, too.
+        promised = request._route.content_formats
+        code = _DEFAULT_CODES.get(request.method, Code.CONTENT)
+        response = Response(
+            code, result, content_format=promised[0] if len(promised) == 1 else None
+        )
     elif isinstance(result, Code):
         response = Response(result)
     elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Code):
@@ -51,11 +53,6 @@ def to_response(request: Request, result: Result) -> Response | None:
         raise TypeError(
             f"a handler returns a Response, bytes, str, a Code, (Code, payload) or None, "
             f"not {result!r:.200}"
-        )
-    if response is not None and len(response.payload) > _LARGEST_PAYLOAD:
-        raise ValueError(
-            f"a payload of {len(response.payload)} bytes does not fit in a datagram "
-            f"(at most {_LARGEST_PAYLOAD})"
         )
     if (
         response is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -11,6 +12,7 @@ import attrs
 
 from coapsep.message.linkformat import Link
 from coapsep.message.response import Response
+from coapsep.message.uri import write_segment
 from coapsep.numbers import Code
 from coapsep.server.request import Request
 
@@ -61,11 +63,13 @@ class Resource:
     __slots__ = ("about", "names", "pattern", "routes")
 
     def __init__(self, pattern: tuple[str, ...]) -> None:
-        self.pattern = pattern
+        self.pattern: tuple[str, ...] = pattern
         #: Where a named segment stands, and its name.
-        self.names = tuple((i, name) for i, s in enumerate(pattern) if (name := _parameter(s)))
+        self.names: tuple[tuple[int, str], ...] = tuple(
+            (i, name) for i, s in enumerate(pattern) if (name := _parameter(s))
+        )
         self.routes: dict[Code, Route] = {}
-        self.about = About()
+        self.about: About = About()
 
     def describe(self, about: About) -> None:
         """Add what is known; the methods of one path tell it together."""
@@ -79,7 +83,8 @@ class Resource:
     def link(self) -> Link:
         """Its line in /.well-known/core."""
         named = {k: v for k, v in self.about.items() if k != "listed"}
-        return Link.of(_join(self.pattern), **cast("dict[str, str | int]", named))
+        target = _join(tuple(map(write_segment, self.pattern)))
+        return Link.of(target, **cast("dict[str, str | int]", named))
 
 
 class _Node:
@@ -107,7 +112,7 @@ class Router:
 
     A path is split at its slashes; ``{name}`` stands for one segment, which the handler
     finds in ``request.params``. A segment written out goes before a named one. Adding a
-    method twice, or naming one segment in two ways, is a ValueError.
+    method twice is a ValueError, and so is one path under two names.
     """
 
     def __init__(self) -> None:
@@ -125,12 +130,9 @@ class Router:
         formats = _formats(about.get("ct"))
 
         def add(handler: _H) -> _H:
-            resource = self._resource(path)
             name = f"{path} {getattr(handler, '__qualname__', handler)}"
             route = Route(handler, _is_async(handler), formats, name)
-            for method in methods:
-                self._add(resource, Code(method), route)
-            resource.describe(about)
+            self._add(_split(path), dict.fromkeys(map(Code, methods), route), about)
             return handler
 
         return add
@@ -167,39 +169,44 @@ class Router:
         """Add all resources of another router, as they are now, below a path."""
         if router is self:
             raise ValueError("a router cannot be mounted on itself")
+        above = _split(prefix.rstrip("/") or "/")
         for other in router.resources():
-            resource = self._resource(prefix.rstrip("/") + _join(other.pattern))
-            for method, route in other.routes.items():
-                self._add(resource, method, route)
-            resource.describe(other.about)
+            self._add((*above, *other.pattern), other.routes, other.about)
 
-    def _add(self, resource: Resource, method: Code, route: Route) -> None:
-        if not method.is_request:
-            raise ValueError(f"{method} is no method")
-        if method in resource.routes:
-            raise ValueError(f"{_join(resource.pattern)} has a handler for {method} already")
-        resource.routes[method] = route
+    def _add(self, pattern: tuple[str, ...], routes: Mapping[Code, Route], about: About) -> None:
+        """Add all of it, or nothing."""
+        if not routes:
+            raise ValueError(f"{_join(pattern)} needs a method")
+        for method in routes:
+            if not method.is_request:
+                raise ValueError(f"{method} is no method")
+        names = [name for name in map(_parameter, pattern) if name is not None]
+        if len(set(names)) != len(names):
+            raise ValueError(f"a name stands twice in {_join(pattern)!r}")
+        found = _find(self._root, pattern, 0, exactly=True)
+        if found is not None:
+            if found.pattern != pattern:
+                raise ValueError(f"{_join(pattern)} and {_join(found.pattern)} name the same paths")
+            for method in routes:
+                if method in found.routes:
+                    raise ValueError(f"{_join(pattern)} has a handler for {method} already")
+        resource = found or self._grow(pattern)
+        resource.routes.update(routes)
+        resource.describe(about)
 
-    def _resource(self, path: str) -> Resource:
-        pattern = _split(path)
+    def _grow(self, pattern: tuple[str, ...]) -> Resource:
         node = self._root
         for segment in pattern:
-            name = _parameter(segment)
-            if name is None:
+            if _parameter(segment) is None:
                 node = node.children.setdefault(segment, _Node())
             else:
                 node.parameter = node.parameter or _Node()
                 node = node.parameter
-        if node.resource is None:
-            node.resource = Resource(pattern)
-            self._resources.append(node.resource)
-            if not node.resource.names:
-                self._exact[pattern] = node.resource
-        elif node.resource.pattern != pattern:
-            raise ValueError(
-                f"{_join(pattern)} and {_join(node.resource.pattern)} name the same paths"
-            )
-        return node.resource
+        resource = node.resource = Resource(pattern)
+        self._resources.append(resource)
+        if not resource.names:
+            self._exact[pattern] = resource
+        return resource
 
     # -- finding ---------------------------------------------------------------------
 
@@ -226,13 +233,17 @@ class Router:
         ]
 
 
-def _find(node: _Node, path: tuple[str, ...], depth: int) -> Resource | None:
+def _find(
+    node: _Node, path: tuple[str, ...], depth: int, *, exactly: bool = False
+) -> Resource | None:
+    """The resource at a path; ``exactly`` is for a pattern, whose names stand for names only."""
     if depth == len(path):
         return node.resource
-    child = node.children.get(path[depth])
-    found = None if child is None else _find(child, path, depth + 1)
-    if found is None and node.parameter is not None:
-        found = _find(node.parameter, path, depth + 1)
+    named = exactly and _parameter(path[depth]) is not None
+    child = None if named else node.children.get(path[depth])
+    found = None if child is None else _find(child, path, depth + 1, exactly=exactly)
+    if found is None and node.parameter is not None and (named or not exactly):
+        found = _find(node.parameter, path, depth + 1, exactly=exactly)
     return found
 
 
@@ -243,11 +254,7 @@ def _formats(ct: int | tuple[int, ...] | None) -> tuple[int, ...]:
 def _split(path: str) -> tuple[str, ...]:
     if not path.startswith("/"):
         raise ValueError(f"a path starts with a slash, unlike {path!r}")
-    pattern = () if path == "/" else tuple(path[1:].split("/"))
-    names = [name for name in map(_parameter, pattern) if name is not None]
-    if len(set(names)) != len(names):
-        raise ValueError(f"a name stands twice in {path!r}")
-    return pattern
+    return () if path == "/" else tuple(path[1:].split("/"))
 
 
 def _join(pattern: tuple[str, ...]) -> str:
@@ -267,7 +274,7 @@ def _parameter(segment: str) -> str | None:
 def _is_async(handler: Handler) -> bool:
     """Whether calling it gives a coroutine; partials and callable objects included."""
     function: object = handler
-    while hasattr(function, "func"):
+    while isinstance(function, functools.partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004  # it is the method that is asked about

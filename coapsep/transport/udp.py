@@ -20,7 +20,7 @@ import trio
 from coapsep.address import Address, Session
 from coapsep.transport.base import Batch, Transport
 
-logger = logging.getLogger("coapsep.transport")
+_logger = logging.getLogger("coapsep.transport")
 
 _SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 _Ancillary: TypeAlias = list[tuple[int, int, bytes]]
@@ -81,7 +81,7 @@ class _Socket:
             except _ICMP:
                 continue
             except OSError as exc:
-                logger.warning("receiving on %s: %s", self.address, exc)
+                _logger.warning("receiving on %s: %s", self.address, exc)
                 return
             if datagram is not None:
                 batch.append(datagram)
@@ -266,7 +266,7 @@ def _bind_all(targets: Mapping[Address, bool]) -> list[socket.socket]:
                 sockets.append(_bind(address))
             except OSError as exc:
                 if address.is_ipv6 and sockets and not required and exc.errno in _NO_IPV6:
-                    logger.info("no IPv6 on this host: not listening on %s", address)
+                    _logger.info("no IPv6 on this host: not listening on %s", address)
                     continue
                 raise OSError(exc.errno, f"cannot listen on {address}: {exc.strerror}") from exc
     except BaseException:
