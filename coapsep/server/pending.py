@@ -76,7 +76,7 @@ class PendingRequest:
 
     def __init__(self, request: Request, delay: float, app_data: Any, expires: float) -> None:
         self._exchange: Exchange = request._exchange
-        self._request = request._copy_for(self)
+        self._request = request
         self._due = _due(delay)
         self._expires = expires
         self._state = _State.WAITING
@@ -90,18 +90,18 @@ class PendingRequest:
 
     @property
     def request(self) -> Request:
-        """The request, as its delayed passes see it."""
-        return self._request
+        """The request, as its delayed passes see it: with ``pending`` set."""
+        return self._request._copy_for(self)
 
     @property
     def session(self) -> Session:
         """The session of the request."""
-        return self._request.session
+        return self._exchange.session
 
     @property
     def token(self) -> bytes:
         """The token of the request."""
-        return self._request.token
+        return self._exchange.request.token
 
     @property
     def due(self) -> float:
@@ -253,7 +253,7 @@ class AsyncRegistry:
         expires = trio.current_time() + self._limits.pending_age
         pending = PendingRequest(request, delay, app_data, expires)
         try:
-            self._nursery.start_soon(self._live, pending, name=self._live)
+            self._nursery.start_soon(self._live, pending, name=request._route.name)
         except RuntimeError as exc:
             raise trio.ClosedResourceError("the server has stopped") from exc
         exchange.attachment = pending
@@ -363,8 +363,8 @@ class AsyncRegistry:
         pending._rearmed = False
         pending._due = math.inf
         self._endpoint.core.resume(pending._exchange)
-        response = await self._run_pass(pending.request)
-        self.settle(pending.request, response)
+        request = pending.request
+        self.settle(request, await self._run_pass(request))
 
     def _expire(self, pending: PendingRequest) -> None:
         self._endpoint.core.counters.async_expired += 1
