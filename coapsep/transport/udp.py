@@ -294,8 +294,10 @@ def _bind(address: Address) -> socket.socket:
 async def _resolve(host: str, port: int) -> list[Address]:
     try:
         infos = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except socket.gaierror as exc:
-        raise OSError(errno.EADDRNOTAVAIL, f"no address for host {host!r}: {exc.strerror}") from exc
+    except (socket.gaierror, UnicodeError) as exc:
+        # A name that cannot be one (an empty label, one of 64 letters) is not even looked up.
+        reason = exc.strerror if isinstance(exc, socket.gaierror) else "not a host name"
+        raise OSError(errno.EADDRNOTAVAIL, f"no address for host {host!r}: {reason}") from exc
     return [
         _address(info[4])
         for info in sorted(infos, key=lambda info: info[0] == socket.AF_INET6)
