@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import attrs
 
-from coapsep.message.options import EMPTY, Options
+from coapsep.message.options import EMPTY, Options, encode_value
 from coapsep.numbers import Code, ContentFormat, OptionNumber
 
 #: What any UDP datagram can hold beside a header and a token, bytes.
@@ -49,21 +48,19 @@ class Response:
                 content_format = ContentFormat.TEXT
         elif not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes or str, not {type(payload).__name__}")
-        named: dict[str, Any] = {}
+        named: list[tuple[int, bytes]] = []
         if content_format is not None:
-            named["content_format"] = content_format
+            number = OptionNumber.CONTENT_FORMAT
+            named.append((number, encode_value(number, content_format)))
         if max_age is not None:
-            named["max_age"] = max_age
+            named.append((OptionNumber.MAX_AGE, encode_value(OptionNumber.MAX_AGE, max_age)))
         if etag is not None:
-            named["etags"] = (etag,)
-        if location:
-            named["location_path"] = location
-        if location_query:
-            named["location_query"] = location_query
+            named.append((OptionNumber.ETAG, encode_value(OptionNumber.ETAG, etag)))
+        if location or location_query:
+            named += Options.build(location_path=location, location_query=location_query)
         if named:
-            built = Options.build(**named)
-            taken = {number for number, _ in built}
-            options = Options([*built, *((n, v) for n, v in options if n not in taken)])
+            taken = {number for number, _ in named}
+            options = Options(named + [pair for pair in options if pair[0] not in taken])
         if len(options.values(OptionNumber.ETAG)) > 1:
             raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
         if len(payload) + sum(5 + len(value) for _, value in options) > _LARGEST:

@@ -37,7 +37,7 @@ from coapsep.protocol.records import Exchange
 from coapsep.server.discovery import PATH, discovery
 from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
-from coapsep.server.results import from_error, to_response
+from coapsep.server.results import error_response, from_error, to_response
 from coapsep.server.router import Result, Router
 
 _logger = logging.getLogger("coapsep.server")
@@ -105,7 +105,7 @@ class Dispatcher:
         try:
             request = self._route(exchange)
         except ResponseError as exc:
-            self._endpoint.respond(exchange, _required(from_error(exc)))
+            self._endpoint.respond(exchange, error_response(exc))
             return
         exchange.attachment = request
         if request._route.is_async:
@@ -143,10 +143,8 @@ class Dispatcher:
             route = self._discovery if method is Code.GET else None
         elif method in _NAMED_METHODS:
             raise NotFound("Not Found")
-        else:
-            raise MethodNotAllowed(
-                "unknown method"
-            )  # an unknown method is refused before the path (5.8)
+        else:  # an unknown method is refused whatever the path (section 5.8)
+            raise MethodNotAllowed("unknown method")
         if route is None:
             raise MethodNotAllowed("Method Not Allowed")
         accept = options.accept
@@ -223,11 +221,6 @@ class Dispatcher:
         except Exception:
             # It is called in the middle of a step. Its failure must not cost the others.
             _logger.exception("on_undelivered failed")
-
-
-def _required(response: Response | None) -> Response:
-    assert response is not None
-    return response
 
 
 async def _raise(exc: Exception) -> NoReturn:

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from coapsep.errors import NotAcceptable, ResponseError
-from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import Code
 
@@ -73,7 +72,9 @@ def from_error(exc: Exception) -> Response | None:
     inner: BaseException = exc
     while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
         inner = inner.exceptions[0]
-    if not isinstance(inner, ResponseError):
-        return None
-    options = Options.build(max_age=inner.max_age)
-    return Response(inner.code, inner.diagnostic.encode(), options=options)
+    return error_response(inner) if isinstance(inner, ResponseError) else None
+
+
+def error_response(exc: ResponseError) -> Response:
+    """The response that a ResponseError stands for."""
+    return Response(exc.code, exc.diagnostic.encode(), max_age=exc.max_age)
