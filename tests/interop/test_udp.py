@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -249,3 +250,30 @@ def no_batch(batch: Batch) -> None:
 
 def no_session(session: Session) -> None:
     raise AssertionError(session)
+
+
+def link_local() -> tuple[str, int] | None:
+    """A link-local address of this machine and the index of its interface, where it has one."""
+    table = Path("/proc/net/if_inet6")
+    for line in table.read_text().splitlines() if table.exists() else ():
+        packed, index, _, scope, *_ = line.split()
+        if scope == "20":
+            return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed)), int(index, 16)
+    return None
+
+
+@pytest.mark.skipif(link_local() is None, reason="no link-local address on this machine")
+@pytest.mark.parametrize("wildcard", [True, False])
+async def test_a_link_local_address_keeps_its_scope(router: Router, wildcard: bool) -> None:
+    found = link_local()
+    assert found is not None
+    host, index = found
+    async with open_server(router, host="::" if wildcard else f"{host}%{index}", port=0) as server:
+        port = port_of(server)
+        with trio.socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock, trio.fail_after(10):
+            await sock.connect((host, port, 0, index))
+            await sock.send(GET_LOCAL)
+            assert (await sock.recv(200)).endswith(f"{host} {host}".encode())
+        if not wildcard:
+            assert server.addresses == (Address(host, port, index),)
+            assert str(server.addresses[0]) == f"[{host}%{index}]:{port}"
