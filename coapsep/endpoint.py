@@ -26,6 +26,9 @@ _logger = logging.getLogger("coapsep.endpoint")
 #: Sends between two looks at the socket. When many requests fall due at once, the ACKs of
 #: the first ones would else overflow the socket's buffer before anybody reads it.
 _SENDS_BETWEEN_POLLS = 32
+#: Such looks in one step, beside those for what it had to send from the start. Without a bound,
+#: a flood that is answered as it is read would never let the step end.
+_POLLS_IN_A_STEP = 4
 
 
 class Endpoint:
@@ -42,6 +45,7 @@ class Endpoint:
         self._stepping = False
         self._step_again = False
         self._sends = 0
+        self._polls_left: int | None = None
         self._unsent: deque[tuple[bytes, Session]] = deque()
         self._has_unsent = trio.Event()
         #: Set at the end of a step, for whoever waits for an exchange to end or for the
@@ -60,6 +64,11 @@ class Endpoint:
     def respond(self, exchange: Exchange, response: Response) -> None:
         """Send a response. Raises LocalProtocolError if the request has one already."""
         self.core.send_response(exchange, response, trio.current_time())
+        self.step()
+
+    def refuse(self, exchange: Exchange, response: Response) -> None:
+        """Send the response to a request for which nothing was run."""
+        self.core.refuse(exchange, response, trio.current_time())
         self.step()
 
     def defer(self, exchange: Exchange) -> None:
@@ -102,6 +111,7 @@ class Endpoint:
         if self._stepping:
             return
         self._stepping = True
+        self._polls_left = None  # known when the first lot is sent
         core = self.core
         try:
             while self._step_again:
@@ -126,14 +136,17 @@ class Endpoint:
 
     def _send_all(self) -> None:
         core = self.core
+        if self._polls_left is None:
+            self._polls_left = _POLLS_IN_A_STEP + len(core.outgoing) // _SENDS_BETWEEN_POLLS
         # Sending may read as well, and what is read may add to the list.
         at = 0
         while at < len(core.outgoing):
             self._send(*core.outgoing[at])
             at += 1
             self._sends += 1
-            if self._sends >= _SENDS_BETWEEN_POLLS:
+            if self._sends >= _SENDS_BETWEEN_POLLS and self._polls_left:
                 self._sends = 0
+                self._polls_left -= 1
                 self._feed(self.transport.poll())
         core.outgoing.clear()
 

@@ -97,6 +97,10 @@ class Core:
         """
         self._exchanges.respond(exchange, response, now)
 
+    def refuse(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Answer a request for which nothing was run."""
+        self._exchanges.refuse(exchange, response, now)
+
     def defer(self, exchange: Exchange, now: float) -> None:
         """Acknowledge a request whose answer comes later; until ``resume``, nothing runs."""
         self._exchanges.defer(exchange, now)

@@ -9,7 +9,7 @@ never leaves: running its request again is what the table is for.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.peers import Peers
@@ -26,7 +26,7 @@ class _Ranking:
     """Peers by how many evictable entries they have; the one with most in O(1)."""
 
     def __init__(self) -> None:
-        self._levels: dict[int, dict[Peer, None]] = {}
+        self._levels: dict[int, OrderedDict[Peer, None]] = {}
         self._most = 0
 
     def move(self, peer: Peer, old: int, new: int) -> None:
@@ -37,7 +37,9 @@ class _Ranking:
             if not level:
                 del levels[old]
         if new:
-            levels.setdefault(new, {})[peer] = None
+            if new not in levels:
+                levels[new] = OrderedDict()
+            levels[new][peer] = None
             self._most = max(self._most, new)
         while self._most and self._most not in levels:
             self._most -= 1

@@ -173,6 +173,11 @@ class Exchanges:
             self._send_non(exchange, response, now)
             self.close(exchange, now)
 
+    def refuse(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Respond to a request for which nothing was run: it may come again without harm."""
+        exchange.repeatable = True
+        self.respond(exchange, response, now)
+
     def finish(self, exchange: Exchange, response: Response, now: float) -> None:
         """Close a request with one last message that nobody will repeat.
 
@@ -221,7 +226,7 @@ class Exchanges:
             del peer.exchanges[request.token]
         peer.open -= 1
         self.open -= 1
-        if request.type is Type.NON or request.code in IDEMPOTENT:
+        if exchange.repeatable:
             self._dedup.complete(exchange.entry)
         self._peers.release(peer, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from coapsep.address import Session
@@ -20,7 +21,8 @@ class Peers:
         self._limits = limits
         self._timers = timers
         self._rng = rng
-        self._peers: dict[Session, Peer] = {}
+        # A plain dict is slow at its front once much has been deleted there.
+        self._peers: OrderedDict[Session, Peer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -42,8 +44,8 @@ class Peers:
     def oldest(self, count: int) -> Iterator[Peer]:
         """The peers that have been looked at least recently, up to ``count`` of them."""
         for _ in range(min(count, len(self._peers))):
-            session = next(iter(self._peers))
-            peer = self._peers[session] = self._peers.pop(session)
+            session, peer = next(iter(self._peers.items()))
+            self._peers.move_to_end(session)
             yield peer
 
     def message_ids(self, peer: Peer) -> MessageIds:

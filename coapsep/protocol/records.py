@@ -14,14 +14,14 @@ Transmission    a CON of ours                       transmission.py
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import attrs
 
 from coapsep.address import Session
 from coapsep.message.message import Message
-from coapsep.numbers import Type
+from coapsep.numbers import IDEMPOTENT, Type
 from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
 
@@ -40,7 +40,7 @@ class Peer:
 
     seen: dict[int, Entry] = attrs.Factory(dict)
     """Message IDs that arrived."""
-    evictable: dict[int, Entry] = attrs.Factory(dict)
+    evictable: OrderedDict[int, Entry] = attrs.Factory(OrderedDict)
     """Those of them that may be forgotten early."""
 
     in_flight: dict[int, Transmission] = attrs.Factory(dict)
@@ -87,6 +87,10 @@ def _owes_no_ack(exchange: Exchange) -> bool:
     return exchange.request.type is not Type.CON
 
 
+def _may_run_again(exchange: Exchange) -> bool:
+    return exchange.request.type is Type.NON or exchange.request.code in IDEMPOTENT
+
+
 @attrs.define(eq=False, repr=False, weakref_slot=False)
 class Exchange:
     """A request and its state. Its owner is Exchanges; everyone else only reads it."""
@@ -97,6 +101,8 @@ class Exchange:
     phase: Phase = Phase.RUNNING
     acknowledged: bool = attrs.Factory(_owes_no_ack, takes_self=True)
     """The empty ACK has left (section 5.2.2). A NON request never gets one."""
+    repeatable: bool = attrs.Factory(_may_run_again, takes_self=True)
+    """It would do no harm to run it again: its message ID may be forgotten early."""
     abandoned: bool = False
     """The client took the token for another request: the response must not be sent."""
     transmission: Transmission | None = None

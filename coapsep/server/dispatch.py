@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Literal, NoReturn, TypeAlias
 
@@ -39,6 +41,9 @@ from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import error_response, from_error, to_response
 from coapsep.server.router import Result, Router
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 _logger = logging.getLogger("coapsep.server")
 
@@ -105,7 +110,7 @@ class Dispatcher:
         try:
             request = self._route(exchange)
         except ResponseError as exc:
-            self._endpoint.respond(exchange, error_response(exc))
+            self._endpoint.refuse(exchange, error_response(exc))
             return
         exchange.attachment = request
         if request._route.is_async:
@@ -134,6 +139,8 @@ class Dispatcher:
             names = ", ".join(option_name(n) for n in sorted(_PROXY & options.critical))
             raise ResponseError(Code.PROXYING_NOT_SUPPORTED, names)
         path = options.uri_path
+        if path == ("",):  # the same URI as no segment at all (section 6.5)
+            path = ()
         found = self._router.find(path)
         if found is not None and (path != PATH or not found[0].names):
             resource, params = found
@@ -159,7 +166,22 @@ class Dispatcher:
             self._endpoint.close(request._exchange)
 
     async def _first_pass(self, request: Request, run: _Pass) -> None:
-        self.asyncs.settle(request, await run(request))
+        try:
+            response = await run(request)
+        except BaseException as exc:
+            if not _is_cancellation(exc):
+                raise
+            # Either the server ends, and the new task does not get far; or the handler has
+            # left a scope open that was cancelled, and nobody else may suffer for it.
+            with suppress(RuntimeError):  # the nursery may be closed by now
+                self._nursery.start_soon(self._forgotten_scope, request)
+            return
+        self.asyncs.settle(request, response)
+
+    async def _forgotten_scope(self, request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        error = RuntimeError("cancelled by a cancel scope that the handler had left open")
+        self.asyncs.settle(request, self._error(request, error))
 
     # -- a pass of a handler ---------------------------------------------------------
 
@@ -221,6 +243,12 @@ class Dispatcher:
         except Exception:
             # It is called in the middle of a step. Its failure must not cost the others.
             _logger.exception("on_undelivered failed")
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        return all(map(_is_cancellation, exc.exceptions))
+    return isinstance(exc, trio.Cancelled)
 
 
 async def _raise(exc: Exception) -> NoReturn:

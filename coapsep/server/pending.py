@@ -273,8 +273,11 @@ class AsyncRegistry:
 
         The client gets ``outcome``; without one, nothing after its ACK. Whatever the entry's
         handler does is cancelled, with one exception: freed by its own handler, the entry
-        is gone, and the pass goes on to its end and its response is sent.
+        is gone, and the pass goes on to its end and its response is sent. Raises TypeError,
+        and changes nothing, for an outcome that is no Response.
         """
+        if outcome is not None and not isinstance(outcome, Response):
+            raise TypeError(f"outcome is a Response or None, not {outcome!r}")
         if pending._state is _State.ENDED:
             return
         exchange = pending._exchange
@@ -345,6 +348,8 @@ class AsyncRegistry:
             # corrupted is its own, and ends here.
             _logger.exception("a handler corrupted its cancel scopes: %r", pending)
             self._endpoint.core.counters.handler_errors += 1
+            if pending._exchange.phase in (Phase.RUNNING, Phase.DEFERRED):
+                self._endpoint.respond(pending._exchange, Response(Code.INTERNAL_SERVER_ERROR))
         finally:
             pending._task = None
             if pending._state is not _State.ENDED:
@@ -387,6 +392,7 @@ class AsyncRegistry:
 
 
 def _due(delay: float) -> float:
+    now = trio.current_time()  # also where it is not needed: another thread must not get on
     if not delay >= 0:
         raise ValueError(f"a delay is zero or more seconds, not {delay!r}")
-    return math.inf if delay == 0 else trio.current_time() + delay
+    return math.inf if delay == 0 else now + delay

@@ -86,6 +86,8 @@ class Server:
         When it is cancelled, whatever is left (see ``server.asyncs``) gets one 5.03, which
         nobody will repeat. Either way the server closes, and ``serve`` returns.
 
+        Call it from a task of yours, not from a handler: that would wait for itself.
+
         Raises ``trio.ClosedResourceError`` if the server has stopped already.
         """
         if self._closed:
