@@ -14,18 +14,22 @@ import attrs
 _Attribute: TypeAlias = "attrs.Attribute[float]"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _positive(instance: object, attribute: _Attribute, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
+    if not (_is_number(value) and value > 0):
         raise ValueError(f"{attribute.name} must be a positive number, not {value!r}")
 
 
 def _not_negative(instance: object, attribute: _Attribute, value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
+    if not (_is_number(value) and value >= 0):
         raise ValueError(f"{attribute.name} must be zero or a positive number, not {value!r}")
 
 
 def _count(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{attribute.name} must be a whole number of at least 1, not {value!r}")
 
 
@@ -69,7 +73,7 @@ class Tuning:
 
     @ack_random_factor.validator
     def _factor(self, attribute: _Attribute, value: float) -> None:
-        if not (value >= 1.0 and math.isfinite(value)):
+        if not (_is_number(value) and value >= 1.0):
             raise ValueError(f"ack_random_factor must be at least 1.0, not {value!r}")
 
     @max_retransmit.validator
@@ -120,7 +124,7 @@ class Tuning:
 class Limits:
     """Upper bounds. Nothing that arrives from the network grows past one of these."""
 
-    datagram_size: int = attrs.field(default=2048, validator=_count)
+    datagram_size: int = attrs.field(default=2048)
     """Largest datagram that is read, bytes. RFC 7252 section 4.6 expects 1152; a longer
     request is answered 4.13 and not read."""
 
@@ -128,7 +132,7 @@ class Limits:
     """Options in one message. Each costs microseconds, and one byte on the wire."""
 
     peers: int = attrs.field(default=100_000, validator=_count)
-    """Sessions of which anything is remembered."""
+    """Sessions of which anything is remembered; one costs some 1.5 kB."""
 
     requests: int = attrs.field(default=200_000, validator=_count)
     """Requests that are open: running, pending, or answered but not yet acknowledged."""
@@ -157,14 +161,29 @@ class Limits:
     unsent: int = attrs.field(default=1024, validator=_count)
     """Datagrams that wait because the socket does not take them; later ones are dropped."""
 
-    retry_after: int = attrs.field(default=5, validator=_count)
+    retry_after: int = attrs.field(default=5)
     """Max-Age of the 5.03 that a full table draws, seconds (RFC 7252 section 5.9.3.4)."""
 
-    token_reuse: Literal["replace", "refuse"] = attrs.field(
-        default="replace", validator=attrs.validators.in_(("replace", "refuse"))
-    )
+    token_reuse: Literal["replace", "refuse"] = attrs.field(default="replace")
     """A new request with the token of an open one takes its place, or is refused with 5.03.
 
     ``"refuse"`` is for networks where a source address can be forged: there, a guessed
     token would be enough to end somebody else's request.
     """
+
+    @token_reuse.validator
+    def _reuse(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in ("replace", "refuse"):
+            raise ValueError(f'token_reuse is "replace" or "refuse", not {value!r}')
+
+    @datagram_size.validator
+    def _size(self, attribute: attrs.Attribute[int], value: int) -> None:
+        _count(self, attribute, value)
+        if value > 65_535:
+            raise ValueError(f"datagram_size is at most 65535 bytes, not {value}")
+
+    @retry_after.validator
+    def _seconds(self, attribute: attrs.Attribute[int], value: int) -> None:
+        _count(self, attribute, value)
+        if value >= 2**32:
+            raise ValueError(f"retry_after must fit into a Max-Age of 32 bits, unlike {value}")

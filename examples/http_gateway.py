@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from urllib.parse import quote
 
 import httpx
 import trio
@@ -30,6 +31,8 @@ from coapsep import (
     open_server,
 )
 
+#: Bytes of a body that fit in one datagram on any network (RFC 7252 section 4.6).
+LARGEST = 1024
 FORMATS = {
     "text/plain": ContentFormat.TEXT,
     "application/json": ContentFormat.JSON,
@@ -52,8 +55,10 @@ def make_router(http: httpx.AsyncClient, deadline: float) -> Router:
             return Response(Code.GATEWAY_TIMEOUT)  # to nobody: it will not be sent
         if fetched.status_code == 404:
             raise NotFound
-        if fetched.is_error:
+        if not fetched.is_success:  # a redirection is not ours to follow
             raise BadGateway(f"the backend says {fetched.status_code}")
+        if len(fetched.content) > LARGEST:
+            raise BadGateway("the backend sent more than fits in a message")
         kind = fetched.headers.get("content-type", "").partition(";")[0]
         return Response(Code.CONTENT, fetched.content, content_format=FORMATS.get(kind))
 
@@ -73,8 +78,9 @@ async def while_wanted(
 
         nursery.start_soon(give_up)
         try:
-            fetched = await http.get(f"/{name}")
-        except httpx.HTTPError as exc:
+            # One segment of the path, whatever the client put into it.
+            fetched = await http.get(f"/{quote(name, safe='')}")
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise BadGateway(f"the backend failed: {type(exc).__name__}") from exc
         nursery.cancel_scope.cancel()
     return fetched

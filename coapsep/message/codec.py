@@ -23,6 +23,7 @@ from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
 
 _TYPES = tuple(Type)
 _FORMATS: frozenset[int] = frozenset(ContentFormat)
+_PATHS = frozenset({OptionNumber.URI_PATH, OptionNumber.LOCATION_PATH})
 _FORMAT_OPTIONS = frozenset({OptionNumber.CONTENT_FORMAT, OptionNumber.ACCEPT})
 
 #: Longest run of bytes that is worth remembering; a request without payload has some 20.
@@ -198,6 +199,7 @@ def _judge(pairs: _Pairs, raw: bytes) -> Options:
             not definition.shortest <= len(value) <= definition.longest
             or (number == previous and not definition.repeatable)
             or (definition.format is Format.STRING and not _is_utf8(value))
+            or (number in _PATHS and value in (b".", b".."))  # section 5.10.1 and 5.10.7
             or (definition.format is Format.UINT and len(value.lstrip(b"\0")) < definition.shortest)
         ):
             # Such an option is treated like an unknown one (sections 5.4.3 and 5.4.5):

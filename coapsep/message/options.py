@@ -110,7 +110,7 @@ def encode_value(number: int, value: bytes | str | int | bool) -> bytes:
             f"{option_name(number)} must be {definition.shortest} to {definition.longest} "
             f"bytes long, not {len(raw)}"
         )
-    if number == OptionNumber.LOCATION_PATH and raw in (b".", b".."):
+    if number in (OptionNumber.LOCATION_PATH, OptionNumber.URI_PATH) and raw in (b".", b".."):
         raise ValueError(f"{option_name(number)} must not be {value!r}")
     return raw
 

@@ -40,6 +40,8 @@ class Response:
         options: Options = EMPTY,
     ) -> None:
         code = Code(code)
+        if not isinstance(options, Options):
+            raise TypeError(f"options are Options, as from Options.build(), not {options!r}")
         if not code.is_response:
             raise ValueError(f"a response needs a code of class 2 to 5, not {code}")
         if isinstance(payload, str):

@@ -97,3 +97,5 @@ class Statistics(Counters):
     """Retransmissions and other deadlines that are set."""
     pending: int = 0
     """Pending async requests."""
+    datagrams_to_groups: int = 0
+    """Dropped by the transport: sent to a multicast group or to everybody."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, cast
 
@@ -16,12 +17,14 @@ from coapsep.message.uri import write_segment
 from coapsep.numbers import Code
 from coapsep.server.request import Request
 
-if TYPE_CHECKING:  # typing has it from Python 3.11 on; nothing evaluates it at run time
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:  # nothing evaluates it at run time
     from typing_extensions import Unpack
 
 #: What a handler may return: a Response; a payload, whose code follows from the method; a
 #: code, with or without a payload; None after ``register_async``.
-Result: TypeAlias = Response | bytes | str | Code | tuple[Code, bytes] | tuple[Code, str] | None
+Result: TypeAlias = Response | bytes | str | Code | tuple[Code, bytes | str] | None
 Handler: TypeAlias = Callable[[Request], Result] | Callable[[Request], Awaitable[Result]]
 _H = TypeVar("_H", bound=Handler)
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -42,11 +45,11 @@ class Route:
 class About(TypedDict, total=False):
     """What /.well-known/core says of a resource (RFC 6690 section 3)."""
 
-    rt: str | tuple[str, ...]
+    rt: str | Sequence[str]
     """Resource types."""
-    if_: str | tuple[str, ...]
+    if_: str | Sequence[str]
     """Interface descriptions."""
-    ct: int | tuple[int, ...]
+    ct: int | Sequence[int]
     """Content formats. Also a promise: a request that accepts none of them is answered
     4.06, and the handler does not run."""
     sz: int
@@ -110,9 +113,10 @@ class Router:
 
         router.mount("/plant", other_router)
 
-    A path is split at its slashes; ``{name}`` stands for one segment, which the handler
-    finds in ``request.params``. A segment written out goes before a named one. Adding a
-    method twice is a ValueError, and so is one path under two names.
+    A path is split at its slashes; ``{name}`` stands for one segment, whatever it holds (a
+    slash, or nothing), which the handler finds in ``request.params``. A segment written out
+    goes before a named one. Adding a method twice is a ValueError, and so is one path under
+    two names.
     """
 
     def __init__(self) -> None:
@@ -127,12 +131,18 @@ class Router:
         self, path: str, methods: Iterable[Code], **about: Unpack[About]
     ) -> Callable[[_H], _H]:
         """Add a handler, sync or async, for some methods of a path; see ``About``."""
+        pattern = _split(path)
         formats = _formats(about.get("ct"))
+        unknown = about.keys() - About.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"a resource has no {', '.join(sorted(unknown))}; see About")
 
         def add(handler: _H) -> _H:
+            if not callable(handler):
+                raise TypeError(f"the handler of {path} must be callable, unlike {handler!r}")
             name = f"{path} {getattr(handler, '__qualname__', handler)}"
             route = Route(handler, _is_async(handler), formats, name)
-            self._add(_split(path), dict.fromkeys(map(Code, methods), route), about)
+            self._add(pattern, dict.fromkeys(map(Code, methods), route), about)
             return handler
 
         return add
@@ -247,14 +257,24 @@ def _find(
     return found
 
 
-def _formats(ct: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    return () if ct is None else (ct,) if isinstance(ct, int) else tuple(ct)
+def _formats(ct: int | Sequence[int] | None) -> tuple[int, ...]:
+    formats = () if ct is None else (ct,) if isinstance(ct, int) else tuple(ct)
+    for number in formats:
+        if not isinstance(number, int) or not 0 <= number <= 65535:
+            raise ValueError(f"ct is a content format from 0 to 65535, not {number!r}")
+    return formats
 
 
 def _split(path: str) -> tuple[str, ...]:
+    if not isinstance(path, str):
+        raise TypeError(f'a path is a str, as in @router.get("/hello"), unlike {path!r}')
     if not path.startswith("/"):
         raise ValueError(f"a path starts with a slash, unlike {path!r}")
-    return () if path == "/" else tuple(path[1:].split("/"))
+    pattern = () if path == "/" else tuple(path[1:].split("/"))
+    for segment in pattern:
+        if segment in (".", "..") or len(segment.encode()) > 255:
+            raise ValueError(f"no request can name the segment {segment!r} of {path!r}")
+    return pattern
 
 
 def _join(pattern: tuple[str, ...]) -> str:
@@ -264,6 +284,8 @@ def _join(pattern: tuple[str, ...]) -> str:
 def _parameter(segment: str) -> str | None:
     """The name in ``{name}``; None for a segment written out."""
     if not (segment.startswith("{") and segment.endswith("}")):
+        if "{" in segment or "}" in segment:
+            raise ValueError(f"{{name}} must be the whole of a segment, unlike {segment!r}")
         return None
     name = segment[1:-1]
     if not name.isidentifier():

@@ -46,6 +46,13 @@ class Server:
     ) -> None:
         if handler_errors not in ("respond", "raise"):
             raise ValueError(f'handler_errors is "respond" or "raise", not {handler_errors!r}')
+        _check("router", router, Router)
+        _check("transport", transport, Transport)
+        _check("tuning", tuning, Tuning, None)
+        _check("limits", limits, Limits, None)
+        _check("rng", rng, random.Random, None)
+        if on_undelivered is not None and not callable(on_undelivered):
+            raise TypeError(f"on_undelivered must be callable, unlike {on_undelivered!r}")
         limits = limits or Limits()
         # Unpredictable unless a test asks for the opposite (RFC 7252 section 11.3).
         core = Core(tuning or Tuning(), limits, rng or secrets.SystemRandom())
@@ -72,7 +79,11 @@ class Server:
     def statistics(self) -> Statistics:
         """What has been counted so far, and what is held now."""
         core = self._endpoint.core
-        return attrs.evolve(core.statistics(), pending=len(self.asyncs))
+        return attrs.evolve(
+            core.statistics(),
+            pending=len(self.asyncs),
+            datagrams_to_groups=self._endpoint.transport.dropped,
+        )
 
     async def drain(self) -> None:
         """Stop in good order: accept nothing new, finish what is under way, then close.
@@ -199,5 +210,12 @@ async def open_server(
 
 
 async def _open(host: str | Sequence[str] | None, port: int, limits: Limits | None) -> Transport:
+    _check("limits", limits, Limits, None)
     size = (limits or Limits()).datagram_size
     return await open_udp(host, port, datagram_size=size)
+
+
+def _check(name: str, value: object, kind: type, *others: object) -> None:
+    """A wrong object is refused where it is given, not when the first request comes."""
+    if not isinstance(value, kind) and value not in others:
+        raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}")

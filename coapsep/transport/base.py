@@ -15,6 +15,9 @@ Batch: TypeAlias = list[tuple[bytes, Session]]
 class Transport(abc.ABC):
     """A bound transport, ready to receive. ``send`` and ``poll`` never block or checkpoint."""
 
+    #: Datagrams that it dropped by itself, for statistics.
+    dropped: int = 0
+
     @property
     @abc.abstractmethod
     def addresses(self) -> tuple[Address, ...]:

@@ -56,6 +56,8 @@ class _Socket:
         self.wildcard = self.address.host in ("0.0.0.0", "::")
         # One byte more than is allowed shows that a datagram is too long.
         self._size = datagram_size + 1
+        #: Datagrams to a group, or to all: nobody may be answered for one.
+        self.dropped = 0
         self._sessions: dict[tuple[_SockAddr, bytes], Session] = {}
         self._tells_destination = self.wildcard and self._ask_for_destination()
 
@@ -83,7 +85,9 @@ class _Socket:
             except OSError as exc:
                 _logger.warning("receiving on %s: %s", self.address, exc)
                 return
-            if datagram is not None:
+            if datagram is None:
+                self.dropped += 1
+            else:
                 batch.append(datagram)
 
     def _read(self) -> tuple[bytes, Session]:
@@ -171,6 +175,10 @@ class UdpTransport(Transport):
             if batch:
                 deliver(batch)
 
+    @property
+    def dropped(self) -> int:  # type: ignore[override]  # here it is a sum, and read only
+        return sum(sock.dropped for sock in self._sockets)
+
     def poll(self) -> Batch:
         batch: Batch = []
         for sock in self._sockets:
@@ -238,9 +246,13 @@ async def open_udp(
 
     Raises OSError if an address cannot be had; its text says which.
     """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     hosts = ("0.0.0.0", "::") if host is None else (host,) if isinstance(host, str) else host
     targets: dict[Address, bool] = {}  # and whether it was asked for by its number
     for name in hosts:
+        if not isinstance(name, str):
+            raise TypeError(f"a host is a name or an address, not {name!r}")
         for address in await _resolve(name, port):
             literal = host is not None and address.host == name.partition("%")[0]
             targets[address] = targets.get(address, False) or literal

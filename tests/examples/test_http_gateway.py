@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from coapsep import Code, Type, open_server
+from coapsep import Code, Message, Options, Type, open_server
+from coapsep.message.codec import encode
 from coapsep.testing import Network, open_network
 from examples.http_gateway import make_router
 from tests.shell.peer import SERVER, Peer, open_peer
@@ -126,3 +127,51 @@ async def test_a_backend_that_is_not_there(autojump_clock: MockClock) -> None:
             assert answer.payload == b"the backend failed: ConnectError"
 
         await ask(network, peer, Backend(refuse), scenario)
+
+
+@pytest.mark.parametrize(
+    ("segment", "path"),
+    [
+        ("../secret", "/..%2Fsecret"),
+        ("a?x=1", "/a%3Fx%3D1"),
+        ("a\n", "/a%0A"),
+        ("#", "/%23"),
+        ("\N{LATIN SMALL LETTER A WITH DIAERESIS}", "/%C3%A4"),
+    ],
+)
+async def test_a_name_is_one_segment_for_the_backend_too(
+    autojump_clock: MockClock, segment: str, path: str
+) -> None:
+    asked: list[bytes] = []
+
+    async def note(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.raw_path)
+        return httpx.Response(200, text="x")
+
+    async with open_network() as network, open_peer(network) as peer:
+
+        async def scenario() -> None:
+            options = Options.build(uri_path=["backend", segment])
+            peer.send(encode(Message(Code.GET, Type.CON, 1, b"t", options)))
+            await peer.expect(Type.ACK, Code.CONTENT)
+
+        await ask(network, peer, Backend(note), scenario)
+    assert asked == [path.encode()]
+
+
+@pytest.mark.parametrize(
+    "response", [httpx.Response(302), httpx.Response(200, content=b"x" * 1025)]
+)
+async def test_what_the_gateway_cannot_hand_on(
+    autojump_clock: MockClock, response: httpx.Response
+) -> None:
+    async def reply(request: httpx.Request) -> httpx.Response:
+        return response
+
+    async with open_network() as network, open_peer(network) as peer:
+
+        async def scenario() -> None:
+            peer.request("/backend/page")
+            await peer.expect(Type.ACK, Code.BAD_GATEWAY)
+
+        await ask(network, peer, Backend(reply), scenario)

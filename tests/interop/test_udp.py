@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -277,3 +278,27 @@ async def test_a_link_local_address_keeps_its_scope(router: Router, wildcard: bo
         if not wildcard:
             assert server.addresses == (Address(host, port, index),)
             assert str(server.addresses[0]) == f"[{host}%{index}]:{port}"
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+async def test_a_port_that_is_none(port: int) -> None:
+    with pytest.raises(ValueError, match="a port is a number from 0 to 65535"):
+        await open_udp("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", [("127.0.0.1", 5683), [None]])
+async def test_a_host_that_is_none(host: Any) -> None:
+    with pytest.raises(TypeError, match="a host is a name or an address"):
+        await open_udp(host)
+
+
+async def test_what_was_sent_to_everybody_is_dropped_and_counted(router: Router) -> None:
+    async with open_server(router, host="0.0.0.0", port=0) as server:
+        port = port_of(server)
+        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, trio.fail_after(10):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            await sock.sendto(GET_LOCAL, ("127.255.255.255", port))
+            await sock.sendto(GET_LOCAL, ("127.0.0.1", port))
+            assert (await sock.recv(100)).endswith(b"127.0.0.1 127.0.0.1")
+        assert server.statistics().requests == 1
+        assert server.statistics().datagrams_to_groups == 1

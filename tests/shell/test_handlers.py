@@ -979,6 +979,46 @@ async def test_a_scope_left_open_that_is_cancelled_later(
             await is_alive(peer, router)
 
 
+@pytest.mark.parametrize("nursery", [False, True])
+async def test_a_scope_left_open_whose_time_comes_is_5_00(
+    autojump_clock: MockClock,
+    network: Network,
+    router: Router,
+    peer: Peer,
+    errors: pytest.LogCaptureFixture,
+    nursery: bool,
+) -> None:
+    """Its cancellation comes out of the handler, and must not reach the server's nursery."""
+
+    @router.get("/r")
+    async def leave_open(request: Request) -> str:
+        trio.move_on_after(1).__enter__()
+        if nursery:
+            async with trio.open_nursery() as children:
+                children.start_soon(trio.sleep_forever)
+                children.start_soon(trio.sleep_forever)
+        await trio.sleep(10)
+        return "not reached"
+
+    async with open_server(router, transport=network.bind(SERVER)) as server:
+        request = peer.request("/r")
+        answer = await answer_to(peer, request)
+        assert answer.code is Code.INTERNAL_SERVER_ERROR
+        assert "had left open" in errors.text
+        assert server.statistics().handler_errors == 1
+        await is_alive(peer, router)
+
+
+async def test_an_empty_segment_is_the_root(
+    autojump_clock: MockClock, server: Server, router: Router, peer: Peer
+) -> None:
+    """Section 6.5: no segment and one empty segment are the same URI."""
+    router.get("/")(lambda request: "root")
+    options = Options.build(uri_path=[""])
+    peer.send(encode(Message(Code.GET, Type.CON, 1, b"t", options)))
+    await peer.expect(Type.ACK, Code.CONTENT, payload=b"root")
+
+
 async def test_a_nursery_left_open_ends_the_server_with_trios_own_words(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:

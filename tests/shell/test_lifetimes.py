@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import trio
@@ -130,6 +131,23 @@ async def test_a_wrong_parameter(
         ):
             raise AssertionError("not reached")
     network.bind(SERVER)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("router", Router), ("router", None), ("limits", {}), ("tuning", 5), ("rng", 5)],
+)
+async def test_a_wrong_object_is_refused_at_once(
+    autojump_clock: MockClock, network: Network, router: Router, name: str, wrong: Any
+) -> None:
+    parameters: dict[str, Any] = {"router": router, "transport": network.bind(SERVER)}
+    parameters[name] = wrong
+    with pytest.raises(TypeError, match=f"{name} must be a "):
+        async with open_server(**parameters):
+            raise AssertionError("not reached")
+    with pytest.raises(TypeError, match="on_undelivered must be callable"):
+        async with open_server(router, transport=network.bind(SERVER), on_undelivered=5):  # type: ignore[arg-type]  # wrong on purpose
+            raise AssertionError("not reached")
 
 
 # -- open_server -------------------------------------------------------------------------
@@ -441,3 +459,28 @@ async def test_the_socket_is_read_while_many_responses_leave(
         polls.clear()
         await trio.sleep(5)
     assert len(polls) >= 64 // 32
+
+
+async def test_a_flood_that_is_answered_as_it_is_read_does_not_hold_the_step(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    polls: list[int] = []
+
+    class Flooded(VirtualTransport):
+        """There is always more to read, and each of it draws an answer."""
+
+        def poll(self) -> Batch:
+            polls.append(1)
+            assert len(polls) < 1000, "the step does not end"
+            session = Session(self.address, peer.address, "virtual")
+            return [(b"\x40\x00" + n.to_bytes(2, "big"), session) for n in range(64)]
+
+    transport = Flooded(network, network.bind(SERVER).address)
+    network._transports[transport.address] = transport
+    async with open_server(router, transport=transport):
+        polls.clear()
+        network.filter = lambda source, destination, data: source != transport.address
+        for number in range(64):
+            transport._arrive(b"\x40\x00\x00" + bytes([number]), peer.address)
+        await trio.sleep(1)
+    assert len(polls) < 64 * 10

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import threading
+from typing import Any
 
 import pytest
 import trio
@@ -20,6 +23,7 @@ from coapsep import (
     Response,
     Router,
     Server,
+    ServiceUnavailable,
     TooManyPending,
     Type,
     open_server,
@@ -605,6 +609,85 @@ async def test_an_error_on_a_delayed_pass(
     await peer.expect_ack(request)
     await peer.expect_separate(request.token, b"", Code.INTERNAL_SERVER_ERROR)
     assert "secret" in errors.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [Code.SERVICE_UNAVAILABLE, ServiceUnavailable("x"), "text", b"x"], ids=repr
+)
+async def test_an_outcome_that_is_no_response_changes_nothing(
+    autojump_clock: MockClock, server: Server, resource: Resource, peer: Peer, wrong: Any
+) -> None:
+    request = peer.request("/r")
+    await peer.expect_ack(request)
+    with pytest.raises(TypeError, match="outcome is a Response or None"):
+        server.asyncs.free_async(resource.entries[0], wrong)
+    await peer.expect_separate(request.token, b"done")
+
+
+async def test_a_forgotten_scope_that_is_cancelled_in_a_delayed_pass_is_5_00(
+    autojump_clock: MockClock,
+    server: Server,
+    resource: Resource,
+    peer: Peer,
+    errors: pytest.LogCaptureFixture,
+) -> None:
+    async def leave_open(entry: PendingRequest) -> str:
+        trio.move_on_after(1).__enter__()
+        await trio.sleep(10)
+        return "not reached"
+
+    resource.later = leave_open  # type: ignore[method-assign]  # a test replaces its own fake
+    request = peer.request("/r")
+    await peer.expect_ack(request)
+    await peer.expect_separate(request.token, b"", Code.INTERNAL_SERVER_ERROR)
+    assert "corrupted its cancel scopes" in errors.text
+    await peer.expect_silence()
+    assert is_clean(server)
+
+
+async def test_a_thread_of_ones_own_must_go_through_trio(
+    autojump_clock: MockClock, server: Server, resource: Resource, peer: Peer
+) -> None:
+    request = peer.request("/r")
+    await peer.expect_ack(request)
+    (entry,) = resource.entries
+
+    def in_a_thread() -> None:
+        for delay in (0, 1):
+            with pytest.raises(RuntimeError):
+                entry.set_delay(delay)
+        with pytest.raises(RuntimeError):
+            entry.trigger()
+
+    outside = threading.Thread(target=in_a_thread)
+    outside.start()
+    outside.join()
+    await trio.to_thread.run_sync(trio.from_thread.run_sync, entry.trigger)
+    await peer.expect_separate(request.token, b"done")
+
+
+async def test_requests_leave_nothing_for_the_cyclic_collector(
+    autojump_clock: MockClock, server: Server, resource: Resource, peer: Peer
+) -> None:
+    """The collector is what slows many pending tasks down; here it has nothing to find."""
+    resource.delay = 1
+    for token in (b"1", b"2"):  # the first one warms up
+        await peer.expect_ack(peer.request("/r", token=token))
+        await peer.expect_separate(token, b"done")
+        resource.entries.clear()
+        await trio.sleep(1)
+        if token == b"1":
+            gc.collect()
+            gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        ours = [o for o in gc.garbage if type(o).__module__.startswith("coapsep")]
+        assert ours == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 async def test_a_handler_that_leaves_a_scope_open_costs_its_own_request(

@@ -131,6 +131,7 @@ def judged(options: list[Pair]) -> Options:
             bad = bad or (number in seen and not rule.repeatable)
             if rule.format is Format.STRING:
                 bad = bad or value.decode(errors="replace").encode() != value
+            bad = bad or (number in (8, 11) and value in (b".", b".."))  # 5.10.1 and 5.10.7
             if rule.format is Format.UINT:
                 value = value.lstrip(b"\0")
                 bad = bad or len(value) < rule.shortest  # a Hop-Limit of 0: RFC 8768 section 3
@@ -963,3 +964,17 @@ def test_an_empty_message_is_a_header(kind: Type, mid: int) -> None:
     assert data == bytes([0x40 + 0x10 * kind, 0]) + mid.to_bytes(2, "big")
     assert decode(data) == Message(Code.EMPTY, kind, mid)
     assert encode(Message(Code.EMPTY, kind, mid)) == data
+
+
+@pytest.mark.parametrize("value", [b".", b".."])
+def test_a_segment_of_dots_is_no_path(value: bytes) -> None:
+    """Sections 5.10.1 and 5.10.7: the value MUST NOT be "." or ".."."""
+    raw = b"\x40\x01\x12\x34" + bytes([0xB0 + len(value)]) + value
+    message = decode(raw)
+    assert isinstance(message, Message)
+    assert message.options.faulty == (11,)
+    location = decode(b"\x60\x41\x12\x34" + bytes([0x80 + len(value)]) + value)
+    assert isinstance(location, Message)
+    assert location.options == Options()
+    with pytest.raises(ValueError, match="Uri-Path must not be"):
+        Options.build(uri_path=[value.decode()])

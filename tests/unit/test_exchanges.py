@@ -526,3 +526,14 @@ def test_open_exchanges_are_those_that_hold_a_token() -> None:
     s.respond(s.open(con(3, token=b"3")), OK)
     assert s.core.open_exchanges() == [running, deferred, answered]
     assert s.core.open_requests == 3
+
+
+def test_a_refused_post_may_be_forgotten_early() -> None:
+    """Nothing was run for it, so it may come again without harm."""
+    s = Scenario(limits=Limits(dedup_entries=1))
+    exchange = s.open(con(1, Code.POST))
+    s.core.refuse(exchange, Response(Code.NOT_FOUND), s.now)
+    [(answer, _)] = s.core.outgoing
+    assert answer[1] == Code.NOT_FOUND
+    s.open(con(2))
+    assert s.core.statistics().dedup_evicted == 1

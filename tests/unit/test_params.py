@@ -192,3 +192,26 @@ def test_they_are_frozen_and_take_keywords_only(kind: type[Any]) -> None:
         kind(first.default)
     assert kind() == kind()
     assert hash(kind()) == hash(kind())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"peers": True}, "peers must be a whole number"),
+        ({"pending_age": "1"}, "pending_age must be a positive number, not '1'"),
+        ({"pending_age": None}, "pending_age must be a positive number, not None"),
+        ({"token_reuse": "x"}, 'token_reuse is "replace" or "refuse", not \'x\''),
+        ({"datagram_size": 65536}, "datagram_size is at most 65535 bytes"),
+        ({"retry_after": 2**32}, "retry_after must fit into a Max-Age"),
+    ],
+)
+def test_limits_name_the_field_that_is_wrong(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize("field", ["ack_timeout", "ack_random_factor", "empty_ack_delay"])
+@pytest.mark.parametrize("value", ["1", None, True, float("nan")])
+def test_a_time_is_a_number(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=field):
+        Tuning(**{field: value})

@@ -135,11 +135,38 @@ def test_each_resource_has_its_own_names() -> None:
 
 
 @pytest.mark.parametrize("path", ["/a{b}", "/{a}b", "/{a", "/a}", "/x{y}z"])
-def test_braces_inside_a_segment_are_text(path: str) -> None:
-    router = Router()
-    router.get(path)(handler)
-    assert found(router, path[1:]) == (path, {})
-    assert found(router, "anything") is None
+def test_braces_inside_a_segment_are_a_mistake(path: str) -> None:
+    """They look like a name, and would only ever be 4.04."""
+    with pytest.raises(ValueError, match="must be the whole of a segment"):
+        Router().get(path)(handler)
+
+
+@pytest.mark.parametrize("path", ["/.", "/a/..", "/" + "x" * 256, "/" + "\N{EURO SIGN}" * 86])
+def test_a_segment_that_no_request_can_name(path: str) -> None:
+    with pytest.raises(ValueError, match="no request can name"):
+        Router().get(path)
+
+
+def test_a_decorator_without_its_parentheses() -> None:
+    with pytest.raises(TypeError, match=r"a path is a str, as in @router\.get"):
+        Router().get(handler)  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("wrong", [None, "handler", 5])
+def test_a_handler_that_cannot_be_called(wrong: object) -> None:
+    with pytest.raises(TypeError, match="the handler of /a must be callable"):
+        Router().get("/a")(wrong)  # type: ignore[type-var]  # the mistake
+
+
+@pytest.mark.parametrize("ct", ["text", 65536, -1, (0, "x"), [70000]])
+def test_a_content_format_that_is_none(ct: Any) -> None:
+    with pytest.raises(ValueError, match="ct is a content format"):
+        Router().get("/a", ct=ct)
+
+
+def test_an_attribute_that_is_unknown() -> None:
+    with pytest.raises(TypeError, match="a resource has no colour, size"):
+        Router().get("/a", size=1, colour="red")  # type: ignore[call-arg]  # the mistake
 
 
 # -- precedence --------------------------------------------------------------------------
