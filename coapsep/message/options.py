@@ -136,7 +136,7 @@ class Options:
     has any must be refused.
     """
 
-    __slots__ = ("_critical", "_faulty", "_hash", "_pairs", "_path", "_query")
+    __slots__ = ("_accept", "_critical", "_faulty", "_hash", "_pairs", "_path", "_query")
 
     def __init__(
         self, pairs: Iterable[tuple[int, bytes]] = (), *, faulty: tuple[int, ...] = ()
@@ -148,6 +148,8 @@ class Options:
         self._critical = frozenset(n for n, _ in self._pairs if is_critical(n))
         self._faulty = faulty
         self._hash: int | None = None
+        # What is asked of every request is worked out once: options are remembered.
+        self._accept = self._uint(OptionNumber.ACCEPT)
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
 
@@ -315,7 +317,7 @@ class Options:
     @property
     def accept(self) -> int | None:
         """The one content format the client takes."""
-        return self._uint(OptionNumber.ACCEPT)
+        return self._accept
 
     @property
     def max_age(self) -> int | None:

@@ -39,7 +39,8 @@ class Response:
         location_query: Iterable[str] = (),
         options: Options = EMPTY,
     ) -> None:
-        code = Code(code)
+        if not isinstance(code, Code):
+            code = Code(code)
         if not isinstance(options, Options):
             raise TypeError(f"options are Options, as from Options.build(), not {options!r}")
         if not code.is_response:
@@ -63,11 +64,14 @@ class Response:
         if named:
             taken = {number for number, _ in named}
             options = Options(named + [pair for pair in options if pair[0] not in taken])
-        if len(options.values(OptionNumber.ETAG)) > 1:
-            raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
-        if len(payload) + sum(5 + len(value) for _, value in options) > _LARGEST:
+        size = len(payload)
+        if options is not EMPTY:
+            if len(options.values(OptionNumber.ETAG)) > 1:
+                raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
+            size += sum(5 + len(value) for _, value in options)
+        if size > _LARGEST:
             raise ValueError(
-                f"a payload of {len(payload)} bytes does not fit in a datagram with its options: "
-                f"{_LARGEST} bytes are the most"
+                f"a payload of {len(payload)} bytes does not fit in a datagram with its options "
+                f"({_LARGEST} bytes are the most)"
             )
         self.__attrs_init__(code, payload, options)

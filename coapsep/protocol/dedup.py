@@ -31,16 +31,19 @@ class _Ranking:
 
     def move(self, peer: Peer, old: int, new: int) -> None:
         levels = self._levels
-        if old:
-            level = levels[old]
-            del level[peer]
-            if not level:
-                del levels[old]
-        if new:
-            if new not in levels:
-                levels[new] = OrderedDict()
-            levels[new][peer] = None
-            self._most = max(self._most, new)
+        if old and new and new not in levels and len(levels[old]) == 1:
+            levels[new] = levels.pop(old)  # alone on its level, it takes the level along
+        else:
+            if old:
+                level = levels[old]
+                del level[peer]
+                if not level:
+                    del levels[old]
+            if new:
+                if new not in levels:
+                    levels[new] = OrderedDict()
+                levels[new][peer] = None
+        self._most = max(self._most, new)
         while self._most and self._most not in levels:
             self._most -= 1
 
@@ -106,7 +109,8 @@ class Dedup:
 
     def next_deadline(self) -> float:
         """When the next entry expires; ``inf`` if there is none."""
-        return min((queue[0][0] for queue in self._queues if queue), default=math.inf)
+        non, con = self._queues
+        return min(non[0][0] if non else math.inf, con[0][0] if con else math.inf)
 
     def expire(self, now: float) -> None:
         """Forget what is older than its lifetime."""

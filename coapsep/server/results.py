@@ -54,9 +54,9 @@ def to_response(request: Request, result: Result) -> Response | None:
             f"not {result!r:.200}"
         )
     if (
-        response is not None
+        request.accept is not None
+        and response is not None
         and response.code is Code.CONTENT
-        and request.accept is not None
         and request.method in _SAFE
         and response.options.content_format != request.accept
     ):
