@@ -141,7 +141,7 @@ class Limits:
     """The same for one session; it bounds what can queue behind a lost ACK."""
 
     pending: int = attrs.field(default=100_000, validator=_count)
-    """Pending async requests; one costs some 6 kB."""
+    """Pending async requests; one costs some 4 kB."""
 
     pending_per_session: int = attrs.field(default=10_000, validator=_count)
     """The same for one session."""
@@ -150,7 +150,7 @@ class Limits:
     """Longest life of a pending async request, parked ones included, seconds."""
 
     dedup_entries: int = attrs.field(default=100_000, validator=_count)
-    """Message IDs remembered for deduplication; one costs some 0.3 kB."""
+    """Message IDs remembered for deduplication; one costs some 0.6 kB."""
 
     dedup_entries_per_session: int = attrs.field(default=32_768, validator=_count)
     """The same for one session."""

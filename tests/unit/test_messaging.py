@@ -406,15 +406,3 @@ def test_every_copy_of_a_refused_request_is_answered_again() -> None:
     first, second = s.drain()
     assert first.data == second.data
     assert s.core.statistics().refused == 2
-
-
-def test_a_full_table_of_peers_gives_up_one_of_which_only_done_gets_are_left() -> None:
-    s = Scenario(limits=Limits(peers=3))
-    s.open(con(1), session(1))
-    s.respond(s.open(con(1, Code.POST), session(2)))
-    s.respond(s.open(con(1), session(3)))
-    s.drain()
-    assert s.open(con(MID), session(4))
-    assert s.core.statistics().peers == 3
-    assert s.core.statistics().dedup_evicted == 1
-    refused(s, con(MID), 5)  # the POST must not run twice, so its peer stays
