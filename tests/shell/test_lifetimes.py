@@ -442,7 +442,7 @@ async def test_a_refused_send_costs_that_datagram_only(
 async def test_the_socket_is_read_while_many_responses_leave(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:
-    """Else the ACKs of the first would overflow its buffer; see FACTS in the module."""
+    """Else the ACKs of the first would overflow its buffer."""
     polls: list[int] = []
 
     class Polled(VirtualTransport):

@@ -225,7 +225,7 @@ def test_a_lost_session_takes_its_message_ids_with_it() -> None:
     assert s.open(REQUEST)
 
 
-# -- the bounds, and who leaves: DESIGN, "Copies and reused tokens" ---------------------------
+# -- the bounds, and who leaves: docs/architecture.md, "Eviction" ------------------------------
 
 
 def test_when_the_table_is_full_the_oldest_that_is_done_leaves() -> None:

@@ -169,7 +169,7 @@ def test_a_second_response_is_a_mistake_of_the_caller(phase: str) -> None:
     assert s.sent() == []
 
 
-# -- the token is in use: DESIGN, "Copies and reused tokens" ------------------------------------
+# -- the token is in use: docs/architecture.md, "Reused tokens" ---------------------------------
 
 
 def test_an_identical_request_while_deferred_is_acknowledged_and_not_dispatched() -> None:

@@ -176,7 +176,7 @@ def test_what_does_not_match_does_not_end_it() -> None:
     assert len(s.sent()) == 4
 
 
-# -- the window: section 4.7, DESIGN "The shell" -----------------------------------------------
+# -- the window: section 4.7; docs/architecture.md, "Responses have a window of their own" ------
 
 
 def test_the_window_is_full_and_the_next_leaves_when_one_is_acknowledged() -> None:
@@ -286,8 +286,7 @@ def test_hearing_another_peer_is_not_hearing_this_one() -> None:
 
 
 def test_the_ack_that_let_a_message_go_was_heard_before_it_and_not_since() -> None:
-    """DESIGN: "when a CON times out and nothing was heard from that session since it was
-    sent". In a full window every CON is sent at the very time of the ACK before it."""
+    """In a full window every CON is sent at the very time of the ACK before it."""
     s = Scenario(Tuning(response_window=1), rng=Longest())
     answer_all(s, 3)
     [first] = s.sent()
