@@ -51,13 +51,19 @@ class Endpoint:
         #: Set at the end of a step, for whoever waits for an exchange to end or for the
         #: socket; None while nobody does.
         self._progress: trio.Event | None = None
+        #: ``run`` has ended: nothing is received or sent any more.
+        self.over: bool = False
 
     async def run(self) -> None:
         """Receive, keep time, and send what the socket did not take, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.transport.run, self._receive, self._session_lost)
-            nursery.start_soon(self._keep_time)
-            nursery.start_soon(self._send_unsent)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.transport.run, self._receive, self._session_lost)
+                nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._send_unsent)
+        finally:
+            self.over = True
+            self._wake()
 
     # -- what the application does ---------------------------------------------------
 
@@ -87,20 +93,25 @@ class Endpoint:
         self.step()
 
     async def wait_sent(self) -> None:
-        """Wait until the socket has taken everything; returns at once if it has."""
-        while self._unsent:
+        """Wait until the socket has taken everything, or all is over; at once if it has."""
+        while self._unsent and not self.over:
             await self._next_step()
 
     async def wait_idle(self) -> None:
-        """Wait until no request is open: all are answered, and the answers acknowledged."""
+        """Wait until all requests are answered and the answers acknowledged, or all is over."""
         await trio.lowlevel.checkpoint()
-        while self.core.open_requests or self._unsent:
+        while (self.core.open_requests or self._unsent) and not self.over:
             await self._next_step()
 
     async def _next_step(self) -> None:
         if self._progress is None:
             self._progress = trio.Event()
         await self._progress.wait()
+
+    def _wake(self) -> None:
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
 
     # -- the step --------------------------------------------------------------------
 
@@ -130,9 +141,7 @@ class Endpoint:
         if deadline < self._timer.deadline:
             # A later one is left alone: to wake once for nothing is cheaper than to move it.
             self._timer.deadline = deadline
-        if self._progress is not None:
-            self._progress.set()
-            self._progress = None
+        self._wake()
 
     def _send_all(self) -> None:
         core = self.core

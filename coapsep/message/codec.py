@@ -159,18 +159,12 @@ def _walk(tail: bytes, max_options: int, pairs: _Pairs) -> int | str:
             return at if at + 1 < size else "payload marker without payload"
         at += 1
         delta, length = first >> 4, first & 15
-        if delta >= 13:
-            if delta == 15:
-                return "option delta 15"
-            width = delta - 12
-            delta = int.from_bytes(tail[at : at + width], "big") + (13 if width == 1 else 269)
-            at += width
-        if length >= 13:
-            if length == 15:
-                return "option length 15"
-            width = length - 12
-            length = int.from_bytes(tail[at : at + width], "big") + (13 if width == 1 else 269)
-            at += width
+        if delta == 15:
+            return "option delta 15"
+        if length == 15:
+            return "option length 15"
+        delta, at = _extended(delta, tail, at)
+        length, at = _extended(length, tail, at)
         if at + length > size:
             return "option past the end"
         number += delta
@@ -181,6 +175,14 @@ def _walk(tail: bytes, max_options: int, pairs: _Pairs) -> int | str:
         pairs.append((number, tail[at : at + length]))
         at += length
     return size
+
+
+def _extended(nibble: int, tail: bytes, at: int) -> tuple[int, int]:
+    """A delta or a length, with the one or two bytes that extend it; and where they end."""
+    if nibble < 13:
+        return nibble, at
+    width = nibble - 12
+    return int.from_bytes(tail[at : at + width], "big") + (13 if width == 1 else 269), at + width
 
 
 def _judge(pairs: _Pairs, raw: bytes) -> Options:

@@ -49,9 +49,9 @@ UNDERSTOOD = frozenset(
 )
 
 _UNDELIVERED = {
-    Outcome.RESET: (Undelivered.RESET, "reset"),
-    Outcome.TIMED_OUT: (Undelivered.TIMED_OUT, "timed_out"),
-    Outcome.DROPPED: (Undelivered.DROPPED, "dropped"),
+    Outcome.RESET: Undelivered.RESET,
+    Outcome.TIMED_OUT: Undelivered.TIMED_OUT,
+    Outcome.DROPPED: Undelivered.DROPPED,
 }
 
 
@@ -316,13 +316,14 @@ class Exchanges:
 
     def _transmission_ended(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
         undelivered = _UNDELIVERED.get(outcome)
-        if undelivered is None:
-            self._counters.delivered += 1
-        elif exchange.transmission is not None:
-            reason, counter = undelivered
-            setattr(self._counters, counter, getattr(self._counters, counter) + 1)
+        counters = self._counters
+        counters.delivered += outcome is Outcome.ACKNOWLEDGED
+        counters.reset += outcome is Outcome.RESET
+        counters.timed_out += outcome is Outcome.TIMED_OUT
+        counters.dropped += outcome is Outcome.DROPPED
+        if undelivered is not None and exchange.transmission is not None:
             response = exchange.transmission.message
-            self._events.append(ResponseUndelivered(exchange, response, reason))
+            self._events.append(ResponseUndelivered(exchange, response, undelivered))
         self.close(exchange, now)
 
     def _acknowledge(self, exchange: Exchange, now: float) -> None:

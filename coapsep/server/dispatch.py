@@ -225,7 +225,7 @@ class Dispatcher:
         elif isinstance(holder, Request):
             holder._abandon()
 
-    def forsake(self, exchange: Exchange, response: Response) -> None:
+    def finish(self, exchange: Exchange, response: Response) -> None:
         """The server closes: send what can be sent once, and end a pending request."""
         holder = exchange.attachment
         self._endpoint.finish(exchange, response)

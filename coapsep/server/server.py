@@ -64,7 +64,6 @@ class Server:
         )
         self._nursery = nursery
         self._goodbye = Response(Code.SERVICE_UNAVAILABLE, max_age=limits.retry_after)
-        self._closed = False
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -95,13 +94,14 @@ class Server:
                 await server.drain()
 
         When it is cancelled, whatever is left (see ``server.asyncs``) gets one 5.03, which
-        nobody will repeat. Either way the server closes, and ``serve`` returns.
+        nobody will repeat. Either way the server closes, and ``serve`` returns. If the server
+        is cancelled meanwhile, there is nothing left to do, and this returns.
 
         Call it from a task of yours, not from a handler: that would wait for itself.
 
         Raises ``trio.ClosedResourceError`` if the server has stopped already.
         """
-        if self._closed:
+        if self._endpoint.over:
             raise trio.ClosedResourceError("the server has stopped")
         self._dispatcher.draining = True
         try:
@@ -114,14 +114,10 @@ class Server:
         # The caller's time is up, so this is shielded, and bounded itself.
         with trio.move_on_after(_GOODBYE, shield=True):
             for exchange in self._endpoint.core.open_exchanges():
-                self._dispatcher.forsake(exchange, self._goodbye)
+                if self._endpoint.over:
+                    return  # somebody else has ended the server, and the transport with it
+                self._dispatcher.finish(exchange, self._goodbye)
                 await self._endpoint.wait_sent()
-
-    async def _run(self) -> None:
-        try:
-            await self._endpoint.run()
-        finally:
-            self._closed = True
 
 
 async def serve(
@@ -165,7 +161,7 @@ async def serve(
                 handler_errors=handler_errors,
                 on_undelivered=on_undelivered,
             )
-            nursery.start_soon(server._run)
+            nursery.start_soon(server._endpoint.run)
             task_status.started(server)
     finally:
         transport.close()

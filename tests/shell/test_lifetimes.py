@@ -302,6 +302,39 @@ async def test_responses_that_wait_for_their_turn_go_out_once_when_drain_ends(
         await peer.expect_silence()
 
 
+async def test_a_drain_beside_a_server_that_is_cancelled_returns(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer
+) -> None:
+    """There is nothing left to wait for, and nobody left to send to."""
+    async with trio.open_nursery() as drainer:
+        async with open_server(router, transport=network.bind(SERVER)) as server:
+            await peer.expect_ack(peer.request("/park"))
+            drainer.start_soon(server.drain)
+            await trio.sleep(1)
+        await wait_all_tasks_blocked()
+        assert not drainer.child_tasks
+    await peer.expect_silence()
+
+
+@pytest.mark.parametrize("attempt", range(20))
+async def test_a_drain_that_is_cancelled_together_with_its_server(
+    autojump_clock: MockClock, network: Network, router: Router, peer: Peer, attempt: int
+) -> None:
+    """Trio runs the two in either order, so this is tried often."""
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(
+            lambda task_status: serve(
+                router, transport=network.bind(SERVER), task_status=task_status
+            )
+        )
+        for number in range(3):
+            await peer.expect_ack(peer.request("/park", token=bytes([number])))
+        nursery.start_soon(server.drain)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert nursery.cancel_scope.cancelled_caught
+
+
 async def test_two_drains(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:
