@@ -64,6 +64,18 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def long(session: nox.Session) -> None:
+    """The property tests of clients on a terrible network, with 100,000 exchanges."""
+    session.install(".[test]")
+    session.run(
+        "pytest",
+        "tests/shell/test_terrible_client.py",
+        *session.posargs,
+        env={"COAPSEP_EXCHANGES": "100000"},
+    )
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmark against peers; needs gcc. Arguments go to bench/run.py."""
     session.install(".")

@@ -1,15 +1,26 @@
 """coapsep: CoAP (RFC 7252) with structured concurrency, on Trio.
 
 A server that may take its time: a handler that waits is a child task, and so is every
-pending async request; see ``serve``, ``Router`` and ``AsyncRegistry``.
+pending async request; see ``serve``, ``Router`` and ``AsyncRegistry``. A client whose
+requests can be cancelled; see ``open_client`` and ``Client``.
 """
 
 from coapsep.address import Address as Address
 from coapsep.address import Session as Session
+from coapsep.client.client import Client as Client
+from coapsep.client.lifetime import open_client as open_client
+from coapsep.client.lifetime import run_client as run_client
+from coapsep.client.multicast import GroupResponses as GroupResponses
+from coapsep.client.parts import RequestParts as RequestParts
+from coapsep.client.response import ClientResponse as ClientResponse
+from coapsep.client.response import UnsuccessfulResponse as UnsuccessfulResponse
+from coapsep.client.retry import Retry as Retry
+from coapsep.client.target import TargetLike as TargetLike
 from coapsep.errors import AsyncAlreadyRegistered as AsyncAlreadyRegistered
 from coapsep.errors import BadGateway as BadGateway
 from coapsep.errors import BadOption as BadOption
 from coapsep.errors import BadRequest as BadRequest
+from coapsep.errors import BadResponse as BadResponse
 from coapsep.errors import CoapError as CoapError
 from coapsep.errors import Conflict as Conflict
 from coapsep.errors import EndpointCrashed as EndpointCrashed
@@ -20,7 +31,12 @@ from coapsep.errors import MessageIdsExhausted as MessageIdsExhausted
 from coapsep.errors import MethodNotAllowed as MethodNotAllowed
 from coapsep.errors import NotAcceptable as NotAcceptable
 from coapsep.errors import NotFound as NotFound
+from coapsep.errors import PeerUnreachable as PeerUnreachable
+from coapsep.errors import RemoteProtocolError as RemoteProtocolError
 from coapsep.errors import RequestEntityTooLarge as RequestEntityTooLarge
+from coapsep.errors import RequestFailed as RequestFailed
+from coapsep.errors import RequestTimedOut as RequestTimedOut
+from coapsep.errors import ResetByPeer as ResetByPeer
 from coapsep.errors import ResponseError as ResponseError
 from coapsep.errors import ServiceUnavailable as ServiceUnavailable
 from coapsep.errors import TooManyPending as TooManyPending
@@ -55,9 +71,11 @@ from coapsep.server.server import Server as Server
 from coapsep.server.server import open_server as open_server
 from coapsep.server.server import serve as serve
 from coapsep.transport.base import Batch as Batch
+from coapsep.transport.base import Refused as Refused
 from coapsep.transport.base import Transport as Transport
 from coapsep.transport.udp import UdpTransport as UdpTransport
 from coapsep.transport.udp import open_udp as open_udp
+from coapsep.transport.udp import open_udp_client as open_udp_client
 
 __version__ = "0.1.0"
 
@@ -69,7 +87,10 @@ __all__ = [
     "BadGateway",
     "BadOption",
     "BadRequest",
+    "BadResponse",
     "Batch",
+    "Client",
+    "ClientResponse",
     "CoapError",
     "CoapURI",
     "Code",
@@ -80,6 +101,7 @@ __all__ = [
     "EndpointCrashed",
     "Forbidden",
     "GatewayTimeout",
+    "GroupResponses",
     "Handler",
     "Limits",
     "Link",
@@ -92,17 +114,26 @@ __all__ = [
     "NotFound",
     "OptionNumber",
     "Options",
+    "PeerUnreachable",
     "PendingRequest",
+    "Refused",
+    "RemoteProtocolError",
     "Request",
     "RequestEntityTooLarge",
+    "RequestFailed",
+    "RequestParts",
+    "RequestTimedOut",
+    "ResetByPeer",
     "Response",
     "ResponseError",
     "Result",
+    "Retry",
     "Router",
     "Server",
     "ServiceUnavailable",
     "Session",
     "Statistics",
+    "TargetLike",
     "TooManyPending",
     "Transport",
     "Tuning",
@@ -111,9 +142,13 @@ __all__ = [
     "Unauthorized",
     "Undelivered",
     "UndeliveredResponse",
+    "UnsuccessfulResponse",
     "UnsupportedContentFormat",
+    "open_client",
     "open_server",
     "open_udp",
+    "open_udp_client",
     "parse_uri",
+    "run_client",
     "serve",
 ]

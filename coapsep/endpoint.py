@@ -14,11 +14,13 @@ from collections.abc import Callable
 import trio
 
 from coapsep.address import Session
+from coapsep.message.options import Options
 from coapsep.message.response import Response
+from coapsep.numbers import Code, Type
 from coapsep.params import Limits
 from coapsep.protocol.core import Core
 from coapsep.protocol.events import Event
-from coapsep.protocol.records import Exchange
+from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
 from coapsep.transport.base import Batch, Transport
 
 _logger = logging.getLogger("coapsep.endpoint")
@@ -26,6 +28,10 @@ _logger = logging.getLogger("coapsep.endpoint")
 #: Sends between two looks at the socket. When many requests fall due at once, the ACKs of
 #: the first ones would else overflow the socket's buffer before anybody reads it.
 _SENDS_BETWEEN_POLLS = 32
+#: Seconds by which an alarm that is no longer needed must be early to be moved. To wake once
+#: for nothing is cheaper than to move it with every step of a busy endpoint; but one that asks
+#: now and then would wake for nothing after each response.
+_WORTH_MOVING = 10.0
 #: Such looks in one step, beside those for what it had to send from the start. Without a bound,
 #: a flood that is answered as it is read would never let the step end.
 _POLLS_IN_A_STEP = 4
@@ -58,7 +64,9 @@ class Endpoint:
         """Receive, keep time, and send what the socket did not take, until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.transport.run, self._receive, self._session_lost)
+                nursery.start_soon(
+                    self.transport.run, self._receive, self._session_lost, self._refused
+                )
                 nursery.start_soon(self._keep_time)
                 nursery.start_soon(self._send_unsent)
         finally:
@@ -91,6 +99,46 @@ class Endpoint:
         """Answer a request, or send the answer it has, once and for all."""
         self.core.finish(exchange, response, trio.current_time())
         self.step()
+
+    def request(
+        self,
+        session: Session,
+        kind: Type,
+        code: Code,
+        options: Options,
+        payload: bytes,
+        attachment: object,
+    ) -> ClientExchange:
+        """Ask a peer. Raises ValueError and LocalProtocolError as ``Core.send_request`` does."""
+        now = trio.current_time()
+        exchange = self.core.send_request(session, kind, code, options, payload, attachment, now)
+        self.step()
+        return exchange
+
+    def ping(self, session: Session, attachment: object) -> ClientExchange:
+        """See whether a peer is there."""
+        exchange = self.core.ping(session, attachment, trio.current_time())
+        self.step()
+        return exchange
+
+    def cancel(self, exchange: ClientExchange) -> None:
+        """Give up a request or a ping; one that is over stays as it is."""
+        if exchange.stage is Stage.OVER or self.over:
+            return
+        self.core.cancel(exchange, trio.current_time())
+        if self._unsent:  # what the socket has not taken yet shall not leave any more
+            given_up = exchange.data, exchange.peer.session
+            self._unsent = deque(item for item in self._unsent if item != given_up)
+        self.step()
+
+    def request_group(
+        self, session: Session, code: Code, options: Options, payload: bytes, attachment: object
+    ) -> GroupExchange:
+        """Ask a group of peers."""
+        now = trio.current_time()
+        exchange = self.core.send_group_request(session, code, options, payload, attachment, now)
+        self.step()
+        return exchange
 
     async def wait_sent(self) -> None:
         """Wait until the socket has taken everything, or all is over; at once if it has."""
@@ -137,9 +185,8 @@ class Endpoint:
                     self._step_again = True
         finally:
             self._stepping = False
-        deadline = core.next_deadline()
-        if deadline < self._timer.deadline:
-            # A later one is left alone: to wake once for nothing is cheaper than to move it.
+        deadline, alarm = core.next_deadline(), self._timer.deadline
+        if deadline < alarm or deadline > alarm + _WORTH_MOVING:
             self._timer.deadline = deadline
         self._wake()
 
@@ -166,14 +213,18 @@ class Endpoint:
                 counters.datagrams_sent += 1
                 return
         except OSError as exc:
-            counters.send_errors += 1
-            _logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+            self._send_failed(data, session, exc)
             return
         if len(self._unsent) >= self._limits.unsent:
             counters.datagrams_unsent += 1
             return
         self._unsent.append((data, session))
         self._has_unsent.set()
+
+    def _send_failed(self, data: bytes, session: Session, exc: OSError) -> None:
+        self.core.counters.send_errors += 1
+        _logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
+        self.core.unsent(data, session, exc.strerror or str(exc), trio.current_time())
 
     def _feed(self, batch: Batch) -> None:
         now = trio.current_time()
@@ -192,6 +243,10 @@ class Endpoint:
         self.core.session_lost(session, trio.current_time())
         self.step()
 
+    def _refused(self, quoted: bytes, session: Session) -> None:
+        self.core.refused(quoted, session, trio.current_time())
+        self.step()
+
     async def _keep_time(self) -> None:
         while True:
             with trio.CancelScope(deadline=self.core.next_deadline()) as self._timer:
@@ -204,14 +259,16 @@ class Endpoint:
             await self._has_unsent.wait()
             self._has_unsent = trio.Event()
             while self._unsent:
+                await self.transport.wait_writable(self._unsent[0][1])
+                if not self._unsent:
+                    break  # given up meanwhile
                 data, session = self._unsent[0]
-                await self.transport.wait_writable(session)
                 try:
                     sent = self.transport.send(data, session)
                 except OSError as exc:
-                    self.core.counters.send_errors += 1
-                    _logger.debug("sending %d bytes to %s: %s", len(data), session.peer, exc)
                     self._unsent.popleft()
+                    self._send_failed(data, session, exc)
+                    self.step()  # whoever waits is told, though others may wait for the socket
                     continue
                 if sent:
                     self._unsent.popleft()

@@ -5,6 +5,15 @@
     CoapError
       LocalProtocolError             you asked for what the protocol does not allow
         MessageIdsExhausted          all 65,536 message IDs to one peer are in use
+      RemoteProtocolError            the peer did
+      RequestFailed                  a request of yours has no response you can use
+        RequestTimedOut              nobody answered
+        ResetByPeer                  the peer does not take it, and says no more
+        PeerUnreachable              there is no way to the peer, or nobody at its port
+        BadResponse                  it came, and had to be rejected (also a RemoteProtocolError)
+        UnsuccessfulResponse         it came, and says 4.xx or 5.xx; only raise_for_code()
+                                     raises it, and it lives with the response it carries, in
+                                     client/response.py
       EndpointCrashed                a task of the library failed behind your back
       ResponseError                  raise it in a handler: the client gets its code
         BadRequest, NotFound, ...    one class for the codes that handlers raise most
@@ -32,6 +41,35 @@ class LocalProtocolError(CoapError):
 
 class MessageIdsExhausted(LocalProtocolError):
     """Every message ID to this peer was used within its lifetime (RFC 7252 section 4.4)."""
+
+
+class RemoteProtocolError(CoapError):
+    """The peer did what CoAP rules out."""
+
+
+class RequestFailed(CoapError):
+    """A request of yours has no response that you can use; the subclass says why.
+
+    Unless it is an UnsuccessfulResponse, whether the peer acted on the request is unknown.
+    """
+
+
+class RequestTimedOut(RequestFailed):
+    """No acknowledgement came in MAX_TRANSMIT_WAIT, or no response in Tuning.response_timeout."""
+
+
+class ResetByPeer(RequestFailed):
+    """The peer answered with RST: it cannot process the message (RFC 7252 section 4.2)."""
+
+
+class PeerUnreachable(RequestFailed):
+    """There is no way to the peer: no address or route, nobody at its port, or its session
+    has gone."""
+
+
+class BadResponse(RequestFailed, RemoteProtocolError):
+    """The response had to be rejected: a critical option that is not understood (RFC 7252
+    section 5.4.1), or more bytes than Limits.datagram_size."""
 
 
 class EndpointCrashed(CoapError):

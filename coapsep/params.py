@@ -64,6 +64,20 @@ class Tuning:
     Must be well below the *client's* ``ack_timeout``, or it sends its request again.
     """
 
+    token_bytes: int = attrs.field(default=8)
+    """Random bytes in the token of a request, 4 to 8 (section 5.3.1 asks for 32 bits at least).
+
+    Whoever guesses the token of a request can answer it in the server's place.
+    """
+
+    response_timeout: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    """Longest wait for a response once the request is acknowledged, or sent as a NON, seconds.
+
+    None sets no limit: a response may take days, and how long to wait is the caller's to say.
+    """
+
     response_window: int = attrs.field(default=64, validator=_count)
     """Separate responses to one peer that may be unacknowledged at a time.
 
@@ -80,6 +94,11 @@ class Tuning:
     def _retransmit(self, attribute: attrs.Attribute[int], value: int) -> None:
         if not isinstance(value, int) or not 0 <= value <= 20:
             raise ValueError(f"max_retransmit must be a whole number from 0 to 20, not {value!r}")
+
+    @token_bytes.validator
+    def _token(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if not isinstance(value, int) or not 4 <= value <= 8:
+            raise ValueError(f"token_bytes must be a whole number from 4 to 8, not {value!r}")
 
     def __attrs_post_init__(self) -> None:
         if self.empty_ack_delay >= self.ack_timeout:

@@ -10,8 +10,9 @@ import pytest
 
 import coapsep
 import coapsep.testing
+import coapsep.trace
 
-MODULES = (coapsep, coapsep.testing)
+MODULES = (coapsep, coapsep.testing, coapsep.trace)
 PUBLIC = [(module, name) for module in MODULES for name in module.__all__]
 
 

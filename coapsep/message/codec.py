@@ -11,12 +11,11 @@ Both directions are paid once per distinct set of options: a Memo keeps the last
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 from aiocoap.error import UnparsableMessage
 from aiocoap.options import Options as AiocoapOptions
 from aiocoap.optiontypes import OpaqueOption
 
+from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
 from coapsep.message.options import DEFINITIONS, EMPTY, Format, Options, is_critical
 from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
@@ -31,25 +30,6 @@ _MEMO_BYTES = 128
 
 #: More options than this is no message that a device sends; see Limits.options.
 MAX_OPTIONS = 64
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-class Memo(Generic[_K, _V]):
-    """A bounded dict that forgets its oldest entry; a flood costs it its use, not memory."""
-
-    __slots__ = ("_limit", "entries")
-
-    def __init__(self, limit: int = 1024) -> None:
-        self.entries: dict[_K, _V] = {}
-        self._limit = limit
-
-    def keep(self, key: _K, value: _V) -> None:
-        """Remember one more result."""
-        if len(self.entries) >= self._limit:
-            del self.entries[next(iter(self.entries))]
-        self.entries[key] = value
 
 
 class Codec:

@@ -9,6 +9,10 @@ import attrs
 from coapsep.message.options import EMPTY, Options, encode_value
 from coapsep.numbers import Code, ContentFormat, OptionNumber
 
+#: The options of a response that has nothing but a content format, as most have.
+_ONLY_A_FORMAT: dict[int, Options] = {
+    number: Options.build(content_format=number) for number in ContentFormat
+}
 #: What any UDP datagram can hold beside a header and a token, bytes.
 _LARGEST = 65_000
 
@@ -52,7 +56,9 @@ class Response:
         elif not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes or str, not {type(payload).__name__}")
         named: list[tuple[int, bytes]] = []
-        if content_format is not None:
+        if options is EMPTY and content_format is not False and content_format in _ONLY_A_FORMAT:
+            options = _ONLY_A_FORMAT[content_format]
+        elif content_format is not None:
             number = OptionNumber.CONTENT_FORMAT
             named.append((number, encode_value(number, content_format)))
         if max_age is not None:

@@ -3,8 +3,9 @@
 It is handed datagrams and the time (a float in seconds, on any monotonic scale) and hands
 back datagrams, events, and when it wants to be called next::
 
-    datagram -> messaging -> exchanges -> events          (receive_datagram)
-    response -> exchanges -> transmission -> datagrams    (send_response)
+    datagram -> messaging -> exchanges or requests -> events    (receive_datagram)
+    response -> exchanges -> transmission -> datagrams          (send_response)
+    request  -> requests  -> transmission -> datagrams          (send_request)
 
 It draws its random numbers from the generator it is given, and keeps no other state than
 its own. Nothing that arrives from the network makes it raise.
@@ -18,27 +19,39 @@ import attrs
 
 from coapsep.address import Session
 from coapsep.message.codec import Codec
+from coapsep.message.message import Message
+from coapsep.message.options import Options
 from coapsep.message.response import Response
+from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event
 from coapsep.protocol.exchanges import Exchanges
+from coapsep.protocol.groups import Groups
 from coapsep.protocol.messaging import MessageLayer
 from coapsep.protocol.peers import Peers
-from coapsep.protocol.records import Exchange
+from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
+from coapsep.protocol.requests import Requests
 from coapsep.protocol.statistics import Counters, Statistics
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
 
 
 class Core:
-    """One endpoint's protocol state, for any number of sessions."""
+    """One endpoint's protocol state, for any number of sessions.
 
-    def __init__(self, tuning: Tuning, limits: Limits, rng: random.Random) -> None:
+    One that does not serve rejects every request: there is nobody to handle it.
+    """
+
+    def __init__(
+        self, tuning: Tuning, limits: Limits, rng: random.Random, *, serves: bool = True
+    ) -> None:
         self.counters: Counters = Counters()
         #: Datagrams to send and events to handle, oldest first; the shell empties both.
         self.outgoing: list[tuple[bytes, Session]] = []
         self.events: list[Event] = []
+        self._serves = serves
+        self._datagram_size = limits.datagram_size
         self._timers = Timers()
         codec = Codec(limits.options)
         self._peers = Peers(tuning, limits, self._timers, rng)
@@ -61,18 +74,79 @@ class Core:
             self.events,
             self.outgoing,
         )
+        self._requests = Requests(
+            tuning,
+            limits,
+            codec,
+            self._timers,
+            self._peers,
+            self._dedup,
+            transmissions,
+            self.counters,
+            rng,
+            self.events,
+            self.outgoing,
+        )
+        self._groups = Groups(
+            tuning,
+            codec,
+            self._peers,
+            self._dedup,
+            self.counters,
+            rng,
+            self.events,
+            self.outgoing,
+        )
 
     # -- from below: the network and the clock ---------------------------------------
 
     def receive_datagram(self, data: bytes, session: Session, now: float) -> None:
         """A datagram arrived. Never raises."""
-        request = self._messages.receive(data, session, now)
-        if request is not None:
-            self._exchanges.receive(request, session, now)
+        message = self._messages.receive(data, session, now)
+        if message is None:
+            return
+        is_whole = len(data) <= self._datagram_size
+        if not (message.code.is_request and self._serves):
+            if not self._is_answer(message, session, is_whole, now):
+                self._messages.reject(message, session)
+        elif is_whole:
+            self._exchanges.receive(message, session, now)
+        else:
+            self._messages.refuse_size(message, session)
+
+    def _is_answer(self, message: Message, session: Session, is_whole: bool, now: float) -> bool:
+        """Whether it belongs to a request of ours, and was taken for it."""
+        if message.code.is_request:
+            return False
+        peer = self._peers.find(session)
+        if message.type is Type.RST:
+            return peer is not None and self._requests.reset(peer, message.mid, now)
+        if not is_whole:
+            if peer is not None:
+                self._requests.too_large(peer, message, now)
+            return False  # it is rejected all the same
+        if peer is not None and self._requests.receive(peer, message, now):
+            return True
+        return self._groups.receive(message, session, now)
 
     def session_lost(self, session: Session, now: float) -> None:
         """A connection transport says that this session has gone."""
-        self._exchanges.session_lost(session, now)
+        peer = self._peers.find(session)
+        if peer is not None:
+            self._requests.session_lost(peer, now)
+            self._exchanges.session_lost(peer, now)
+
+    def refused(self, quoted: bytes, session: Session, now: float) -> None:
+        """The network says that nobody is at the port this datagram of ours was sent to.
+
+        ``quoted`` is its beginning, as far as the network quotes it. Never raises.
+        """
+        self.counters.refusals += 1
+        self._requests.refused(quoted, session, now)
+
+    def unsent(self, data: bytes, session: Session, detail: str, now: float) -> None:
+        """The system refused to send this datagram; ``detail`` is its word for it."""
+        self._requests.unsent(data, session, detail, now)
 
     def next_deadline(self) -> float:
         """When to call ``handle_timers``; ``inf`` for not at all."""
@@ -117,6 +191,48 @@ class Core:
         """Close a request with one last message that nobody will repeat."""
         self._exchanges.finish(exchange, response, now)
 
+    def send_request(
+        self,
+        session: Session,
+        kind: Type,
+        code: Code,
+        options: Options,
+        payload: bytes,
+        attachment: object,
+        now: float,
+    ) -> ClientExchange:
+        """Ask a peer, as soon as NSTART lets it. ResponseReceived or RequestFailed will say
+        how it ended, unless it is cancelled first.
+
+        Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
+        full.
+        """
+        return self._requests.send(session, kind, code, options, payload, attachment, now)
+
+    def ping(self, session: Session, attachment: object, now: float) -> ClientExchange:
+        """See whether a peer is there. It ends, and raises, as ``send_request`` does."""
+        return self._requests.ping(session, attachment, now)
+
+    def cancel(self, exchange: ClientExchange, now: float) -> None:
+        """Give up a request or a ping: no event comes any more."""
+        self._requests.cancel(exchange, now)
+
+    def send_group_request(
+        self,
+        session: Session,
+        code: Code,
+        options: Options,
+        payload: bytes,
+        attachment: object,
+        now: float,
+    ) -> GroupExchange:
+        """Ask a group, once. Each response is a GroupResponse, until ``end_group_request``."""
+        return self._groups.send(session, code, options, payload, attachment, now)
+
+    def end_group_request(self, exchange: GroupExchange) -> None:
+        """Listen no more."""
+        self._groups.end(exchange)
+
     def open_exchanges(self) -> list[Exchange]:
         """Every request that holds its token."""
         return [exchange for peer in self._peers for exchange in peer.exchanges.values()]
@@ -136,6 +252,7 @@ class Core:
             **attrs.asdict(self.counters),
             peers=len(self._peers),
             open_requests=self._exchanges.open,
+            own_requests=self._requests.open + len(self._groups),
             dedup_entries=self._dedup.entries,
             dedup_bytes=self._dedup.bytes,
             timers=len(self._timers),

@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 import attrs
 
+from coapsep.address import Session
 from coapsep.message.message import Message
-from coapsep.protocol.records import Exchange
+from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
 
 
 class EndReason(enum.Enum):
@@ -56,4 +57,45 @@ class ResponseUndelivered:
     reason: Undelivered
 
 
-Event: TypeAlias = RequestReceived | RequestEnded | ResponseUndelivered
+class Failure(enum.Enum):
+    """Why a request of ours has no response."""
+
+    TIMED_OUT = "no acknowledgement came"
+    TOO_LATE = "no response came in Tuning.response_timeout"
+    RESET = "the peer answered with RST"
+    UNREACHABLE = "there is nobody at that address and port, or no way to it"
+    SESSION_LOST = "the session has gone"
+    BAD_OPTION = "the response has critical options that are not understood"
+    TOO_LARGE = "the response is longer than Limits.datagram_size"
+
+
+@attrs.frozen
+class ResponseReceived:
+    """The response to a request of ours, or a pong: ``message`` is then the RST."""
+
+    exchange: ClientExchange
+    message: Message
+
+
+@attrs.frozen
+class RequestFailed:
+    """A request of ours, or a ping, is over without a response."""
+
+    exchange: ClientExchange
+    failure: Failure
+    detail: str = ""
+    """What more is known, for people."""
+
+
+@attrs.frozen
+class GroupResponse:
+    """One of the responses to a request of ours to a group."""
+
+    exchange: GroupExchange
+    message: Message
+    session: Session
+
+
+ServerEvent: TypeAlias = RequestReceived | RequestEnded | ResponseUndelivered
+ClientEvent: TypeAlias = ResponseReceived | RequestFailed | GroupResponse
+Event: TypeAlias = ServerEvent | ClientEvent

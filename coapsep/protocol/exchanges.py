@@ -126,11 +126,8 @@ class Exchanges:
             self._owed_acks.append((now + self._tuning.empty_ack_delay, exchange))
         self._events.append(RequestReceived(exchange))
 
-    def session_lost(self, session: Session, now: float) -> None:
+    def session_lost(self, peer: Peer, now: float) -> None:
         """A connection has gone, and with it whoever waited at its other end."""
-        peer = self._peers.find(session)
-        if peer is None:
-            return
         self._transmissions.forget(peer)
         for exchange in list(peer.exchanges.values()):
             self._counters.session_lost += 1

@@ -53,6 +53,10 @@ class MessageIds:
         """When the oldest IDs in use become free; ``inf`` if none is in use."""
         return self._runs[0][0] if self._runs else math.inf
 
+    def all_free_at(self) -> float:
+        """When the last IDs in use become free; ``-inf`` if none is in use."""
+        return self._runs[-1][0] if self._runs else -math.inf
+
     @property
     def in_use(self) -> int:
         """IDs whose lifetime is not over, as of the last ``expire``."""

@@ -1,7 +1,8 @@
 """The message layer (RFC 7252 section 4): what a datagram is, and what it draws at once.
 
-Copies get their stored reply, ACK and RST go to the CON they belong to, a ping and whatever
-must be rejected gets an RST, and the rest is ignored or handed up: a new request.
+Copies get their stored reply, an Empty ACK or RST goes to the CON it belongs to, a ping and
+whatever must be rejected gets an RST, and the rest is ignored or handed up: a new request, a
+response, or an RST that may be for a NON.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ class MessageLayer:
         self._outgoing = outgoing
 
     def receive(self, data: bytes, session: Session, now: float) -> Message | None:
-        """Deal with one datagram. Returns a request that is new; never raises."""
+        """Deal with one datagram; never raises.
+
+        Returns what is not settled here. Of a message that is longer than
+        Limits.datagram_size it is the header and the token.
+        """
         counters = self._counters
         counters.datagrams_received += 1
         if len(data) < 4 or data[0] >> 6 != 1:
@@ -54,36 +59,40 @@ class MessageLayer:
         mid = data[2] << 8 | data[3]
         kind = data[0] >> 4 & 3
         if kind >= Type.ACK:
-            if peer is None or not self._answer_to_ours(peer, data, kind, mid, now):
+            if peer is None:
                 counters.ignored += 1
-            return None
+                return None
+            return self._answer(peer, data, kind, mid, now)
         # Copies are known by their header (section 4.5): no need to decode them.
         if peer is not None and data[1] and self._is_copy(peer, kind, mid):
             return None
         if len(data) > self._limits.datagram_size:
-            self._too_large(data, session)
-            return None
+            return self._too_large(data, session)
         message = self._codec.decode(data)
         if isinstance(message, Malformed):
             counters.malformed += 1
-            self._reject(kind, mid, session)
+            self._send_reset(kind, mid, session)
         elif message.code == Code.EMPTY:
             if kind == Type.CON:
                 counters.pings += 1
-                self._reject(kind, mid, session)
-            else:
-                counters.ignored += 1
-        elif message.code.is_response:
-            # Nothing was asked: rejected (section 5.3.2). A NON may be, and is not, so that
-            # a forged one draws nothing.
-            if kind == Type.CON:
-                counters.rejected += 1
-                self._reject(kind, mid, session)
+                self._send_reset(kind, mid, session)
             else:
                 counters.ignored += 1
         else:
             return message
         return None
+
+    def reject(self, message: Message, session: Session) -> None:
+        """Nobody wants it: an unexpected response, or a request where nobody serves.
+
+        A CON draws an RST (sections 4.2 and 5.3.2). A NON may, and does not, so that a
+        forged one draws nothing; an ACK or RST never does.
+        """
+        if message.type is Type.CON:
+            self._counters.rejected += 1
+            self._send_reset(message.type, message.mid, session)
+        else:
+            self._counters.ignored += 1
 
     def refuse(
         self, request: Message, session: Session, code: Code, diagnostic: str, options: Options
@@ -98,14 +107,35 @@ class MessageLayer:
             )
             self._outgoing.append((self._codec.encode(answer), session))
 
-    def _answer_to_ours(self, peer: Peer, data: bytes, kind: int, mid: int, now: float) -> bool:
-        # An ACK or RST that is not Empty is either malformed or the answer to a request,
-        # and a server has none: ignored (section 4.2).
-        if len(data) != 4 or data[0] & 15 or data[1]:
-            return False
-        if kind == Type.ACK:
-            return self._transmissions.acknowledged(peer, mid, now)
-        return self._transmissions.reset(peer, mid, now)
+    def refuse_size(self, head: Message, session: Session) -> None:
+        """Say how long a request may be (section 5.9.2.9)."""
+        # A hint for the client's next try: what is left beside a header and options.
+        size1 = Options.build(size1=max(0, self._limits.datagram_size - _OVERHEAD))
+        text = f"a message may have {self._limits.datagram_size} bytes"
+        self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, size1)
+
+    def _answer(self, peer: Peer, data: bytes, kind: int, mid: int, now: float) -> Message | None:
+        """An ACK or RST: settle it with the CON it belongs to, or hand it up, or ignore it."""
+        if len(data) == 4 and not data[0] & 15 and not data[1]:
+            if kind == Type.ACK:
+                matched = self._transmissions.acknowledged(peer, mid, now)
+            else:
+                matched = self._transmissions.reset(peer, mid, now)
+                if not matched and peer.asked is not None:
+                    return Message(Code.EMPTY, Type.RST, mid)  # for a NON, perhaps
+            self._counters.ignored += not matched
+            return None
+        # A piggybacked response. An RST that is not Empty, or an ACK with a request or one
+        # that is malformed, is rejected, which for these types is to ignore it (section 4.2).
+        if kind == Type.ACK and peer.asked is not None:
+            if len(data) > self._limits.datagram_size:
+                message = self._too_large(data, peer.session) or Malformed(None, None, "too large")
+            else:
+                message = self._codec.decode(data)
+            if not isinstance(message, Malformed) and message.code.is_response:
+                return message
+        self._counters.ignored += 1
+        return None
 
     def _is_copy(self, peer: Peer, kind: int, mid: int) -> bool:
         entry = peer.seen.get(mid)
@@ -118,19 +148,16 @@ class MessageLayer:
             self._counters.copies_ignored += 1
         return True
 
-    def _reject(self, kind: int, mid: int, session: Session) -> None:
-        """An RST for a CON, silence for a NON (sections 4.2 and 4.3)."""
+    def _send_reset(self, kind: int, mid: int, session: Session) -> None:
+        """An RST for a CON, silence for the rest (sections 4.2 and 4.3)."""
         if kind == Type.CON:
             self._outgoing.append((empty(Type.RST, mid), session))
 
-    def _too_large(self, data: bytes, session: Session) -> None:
-        """Say so, where the header and token can be read (section 5.9.2.9)."""
+    def _too_large(self, data: bytes, session: Session) -> Message | None:
+        """The header and token of a message that is not read, if they can be."""
         self._counters.datagrams_too_large += 1
         head = self._codec.decode(data[: 4 + (data[0] & 15)])
-        if isinstance(head, Malformed) or not head.code.is_request:
-            self._reject(data[0] >> 4 & 3, data[2] << 8 | data[3], session)
-        else:
-            # A hint for the client's next try: what is left beside a header and options.
-            size1 = Options.build(size1=max(0, self._limits.datagram_size - _OVERHEAD))
-            text = f"a message may have {self._limits.datagram_size} bytes"
-            self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, size1)
+        if isinstance(head, Malformed) or head.code == Code.EMPTY:
+            self._send_reset(data[0] >> 4 & 3, data[2] << 8 | data[3], session)
+            return None
+        return head

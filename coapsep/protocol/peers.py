@@ -62,10 +62,11 @@ class Peers:
             return
         if peer.is_idle(now):
             del self._peers[peer.session]
-        elif peer.message_ids is not None and not (peer.open or peer.lingering):
-            # Only its message IDs are still in use.
+        elif not (peer.is_busy or peer.lingering):
+            # By the time the last message ID is free, more may have been given out; to look
+            # once a lifetime is enough.
             peer.lingering = True
-            self._timers.set(peer.message_ids.free_at(), lambda now: self._release_later(peer, now))
+            self._timers.set(peer.spent_until(), lambda now: self._release_later(peer, now))
 
     def _release_later(self, peer: Peer, now: float) -> None:
         peer.lingering = False

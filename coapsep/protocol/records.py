@@ -1,19 +1,22 @@
 """What the core remembers: a peer, and what hangs on it. They hold each other, so they live
 together; what is done with each is in the file of its table.
 
-==============  ==================================  =================
-record          what it is                          its table
-==============  ==================================  =================
-Peer            one session                         peers.py
-Entry           a message ID that has arrived       dedup.py
-Exchange        a request, until nothing is owed    exchanges.py
-Transmission    a CON of ours                       transmission.py
-==============  ==================================  =================
+==============  ===================================  =================
+record          what it is                           its table
+==============  ===================================  =================
+Peer            one session                          peers.py
+Entry           a message ID that has arrived        dedup.py
+Exchange        a request, until nothing is owed     exchanges.py
+ClientExchange  a request of ours, until it is over  requests.py
+GroupExchange   the same to a multicast group        groups.py
+Transmission    a CON of ours                        transmission.py
+==============  ===================================  =================
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
@@ -21,7 +24,7 @@ import attrs
 
 from coapsep.address import Session
 from coapsep.message.message import Message
-from coapsep.numbers import IDEMPOTENT, Type
+from coapsep.numbers import IDEMPOTENT, Code, Type
 from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
 
@@ -45,23 +48,39 @@ class Peer:
 
     in_flight: dict[int, Transmission] = attrs.Factory(dict)
     """CONs of ours by message ID."""
+    in_window: int = 0
+    """Those of them that are responses."""
     waiting: deque[Transmission] | None = None
-    """CONs of ours that wait for their turn."""
+    """Responses of ours that wait for their turn."""
     message_ids: MessageIds | None = None
+
+    asked: Asked | None = None
+    """What we ask of it; None while we never did."""
 
     stalled: bool = False
     """A timer is set, to go on when message IDs are free again."""
     lingering: bool = False
-    """A timer is set, to be forgotten when all message IDs are free again."""
+    """A timer is set, to forget it when nothing is in use any more."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is open or under way."""
+        asked = self.asked
+        return bool(
+            self.open or self.in_flight or self.waiting or (asked is not None and asked.tokens)
+        )
+
+    def spent_until(self) -> float:
+        """When its message IDs are free again, and PROBING_RATE has paid for what it was sent."""
+        ids, asked = self.message_ids, self.asked
+        until = -math.inf if ids is None else ids.all_free_at()
+        if asked is not None and self.last_heard <= asked.probed_at:
+            until = max(until, asked.paid_at)
+        return until
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing is open, under way, or in use but the IDs that have arrived."""
-        if self.open or self.in_flight or self.waiting:
-            return False
-        if self.message_ids is None:
-            return True
-        self.message_ids.expire(now)
-        return self.message_ids.in_use == 0
+        return not self.is_busy and self.spent_until() <= now
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -118,6 +137,76 @@ class Exchange:
         return f"<Exchange {self.session} {self.request} {self.phase.name}>"
 
 
+@attrs.define(eq=False, repr=False, weakref_slot=False)
+class Asked:
+    """Our own requests to one peer."""
+
+    tokens: dict[bytes, ClientExchange] = attrs.Factory(dict)
+    """All that are not over."""
+    mids: dict[int, ClientExchange] = attrs.Factory(dict)
+    """Those that have left and are not over, by message ID."""
+    queue: OrderedDict[ClientExchange, None] = attrs.Factory(OrderedDict)
+    """Those that wait for their turn, in the order in which they were asked."""
+    outstanding: int = 0
+    """Those that count against NSTART (section 4.7)."""
+
+    probed_at: float = -math.inf
+    """When the last NON request left."""
+    paid_at: float = -math.inf
+    """When PROBING_RATE has paid for all of them, unless the peer is heard first."""
+    stalled: Timer | None = None
+    """When to go on, because message IDs are free then or PROBING_RATE allows it."""
+
+
+class Stage(enum.Enum):
+    """How far a request of ours is."""
+
+    QUEUED = "it waits for its turn"
+    SENT = "neither an acknowledgement nor a response has come"
+    ACKNOWLEDGED = "the response comes separately"
+    OVER = "its response has come, or it has failed, or was cancelled"
+
+
+@attrs.define(eq=False, repr=False, weakref_slot=False)
+class ClientExchange:
+    """A request of ours, or a ping. Its owner is Requests; everyone else only reads it."""
+
+    peer: Peer
+    token: bytes
+    """A ping has one too, to be known by, which is not sent."""
+    request: Message
+    """It gets its message ID when it leaves."""
+    data: bytes
+    """Its bytes, without the message ID until it leaves."""
+    attachment: object = None
+    """The application's: whoever waits for the response."""
+    stage: Stage = Stage.QUEUED
+    outstanding: bool = False
+    """It counts against NSTART."""
+    transmission: Transmission | None = None
+    place: Timer | None = None
+    """When a NON that is not answered counts no longer (section 4.7)."""
+    limit: Timer | None = None
+    """When Tuning.response_timeout is over."""
+
+    @property
+    def is_ping(self) -> bool:
+        """Whether it is an Empty CON, which is answered with RST (section 4.3)."""
+        return self.request.code is Code.EMPTY
+
+    def __repr__(self) -> str:
+        return f"<ClientExchange {self.peer.session} {self.request} {self.stage.name}>"
+
+
+@attrs.define(eq=False, repr=False, weakref_slot=False)
+class GroupExchange:
+    """A request of ours to a group, for as long as somebody listens (section 8)."""
+
+    request: Message
+    session: Session
+    attachment: object = None
+
+
 class Outcome(enum.Enum):
     """How the transmission of a CON ended."""
 
@@ -136,6 +225,8 @@ class Transmission:
     message: Message
     draft: bytes
     """The bytes but for the message ID, which it gets when it leaves."""
+    is_response: bool
+    """It counts against the window; a request of ours counts against NSTART instead."""
     on_end: Callable[[Outcome, float], None] | None
     """Told once how it ended; None from then on."""
     data: bytes = b""

@@ -71,6 +71,19 @@ class Counters:
     responses_abandoned: int = 0
     """Responses not sent because their token was taken over or their session had gone."""
 
+    requests_sent: int = 0
+    """Requests of ours that left, those to groups included."""
+    pings_sent: int = 0
+    """Pings of ours that left."""
+    responses: int = 0
+    """Responses to requests of ours."""
+    requests_failed: int = 0
+    """Requests and pings of ours that ended without a response."""
+    requests_cancelled: int = 0
+    """Requests and pings of ours that the application gave up."""
+    refusals: int = 0
+    """Datagrams of ours for which the network says that nobody is at their port."""
+
     handler_errors: int = 0
     """Handlers that raised something other than a ResponseError, or returned rubbish."""
     async_registered: int = 0
@@ -89,6 +102,8 @@ class Statistics(Counters):
     """Sessions of which something is remembered."""
     open_requests: int = 0
     """Requests that run, are pending, or wait for their response to be acknowledged."""
+    own_requests: int = 0
+    """Requests and pings of ours that are not over."""
     dedup_entries: int = 0
     """Message IDs remembered."""
     dedup_bytes: int = 0

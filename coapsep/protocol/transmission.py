@@ -43,15 +43,29 @@ class Transmissions:
     def send(
         self, peer: Peer, message: Message, on_end: Callable[[Outcome, float], None], now: float
     ) -> Transmission:
-        """Send a CON, now or when the window has room. It gets its message ID on leaving.
+        """Send a response, now or when the window has room. It gets its message ID on leaving.
 
         Raises ValueError, and changes nothing, if the message cannot be written.
         """
-        transmission = Transmission(peer, message, self._codec.encode(message), on_end)
+        draft = self._codec.encode(message)
+        transmission = Transmission(peer, message, draft, True, on_end)
         if peer.waiting is None:
             peer.waiting = deque()
         peer.waiting.append(transmission)
         self._fill_window(peer, now)
+        return transmission
+
+    def send_request(
+        self,
+        peer: Peer,
+        message: Message,
+        draft: bytes,
+        on_end: Callable[[Outcome, float], None],
+        now: float,
+    ) -> Transmission:
+        """Send a request, or a ping, that has its message ID; whose turn it is, the caller says."""
+        transmission = Transmission(peer, message, draft, False, on_end)
+        self._transmit(transmission, now)
         return transmission
 
     def acknowledged(self, peer: Peer, mid: int, now: float) -> bool:
@@ -70,7 +84,8 @@ class Transmissions:
         # One that waits stays in its queue, as a ghost: to find it there would cost a search.
         if transmission.data:
             self._take_out(transmission)
-            self._fill_window(transmission.peer, now)
+            if transmission.is_response:
+                self._fill_window(transmission.peer, now)
 
     def forget(self, peer: Peer) -> None:
         """Stop everything to a peer whose session has gone; nothing moves up."""
@@ -79,11 +94,12 @@ class Transmissions:
             if transmission.timer is not None:
                 self._timers.cancel(transmission.timer)
         peer.in_flight.clear()
+        peer.in_window = 0
         peer.waiting = None
 
     def _fill_window(self, peer: Peer, now: float) -> None:
         waiting = peer.waiting
-        while waiting and len(peer.in_flight) < self._tuning.response_window:
+        while waiting and peer.in_window < self._tuning.response_window:
             if waiting[0].on_end is None:
                 waiting.popleft()
                 continue
@@ -96,7 +112,10 @@ class Transmissions:
                     peer.stalled = True
                     self._timers.set(ids.free_at(), lambda now: self._go_on(peer, now))
                 return
-            self._transmit(waiting.popleft(), mid, now)
+            transmission = waiting.popleft()
+            transmission.message = attrs.evolve(transmission.message, mid=mid)
+            peer.in_window += 1
+            self._transmit(transmission, now)
         if not waiting:
             peer.waiting = None
             self._peers.release(peer, now)
@@ -105,9 +124,9 @@ class Transmissions:
         peer.stalled = False
         self._fill_window(peer, now)
 
-    def _transmit(self, transmission: Transmission, mid: int, now: float) -> None:
+    def _transmit(self, transmission: Transmission, now: float) -> None:
         tuning = self._tuning
-        transmission.message = attrs.evolve(transmission.message, mid=mid)
+        mid = transmission.message.mid
         draft = transmission.draft
         transmission.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
         transmission.first_sent = now
@@ -146,11 +165,14 @@ class Transmissions:
             return False
         self._take_out(transmission)
         self._end(transmission, outcome, now)
-        self._fill_window(peer, now)
+        if transmission.is_response:
+            self._fill_window(peer, now)
         return True
 
     def _take_out(self, transmission: Transmission) -> None:
-        del transmission.peer.in_flight[transmission.message.mid]
+        peer = transmission.peer
+        del peer.in_flight[transmission.message.mid]
+        peer.in_window -= transmission.is_response
         if transmission.timer is not None:
             self._timers.cancel(transmission.timer)
 

@@ -101,7 +101,7 @@ class Dispatcher:
             self._start(event.exchange)
         elif isinstance(event, RequestEnded):
             self._ended(event)
-        else:
+        elif isinstance(event, ResponseUndelivered):
             self._undelivered(event)
 
     # -- a new request ---------------------------------------------------------------

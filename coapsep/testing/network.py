@@ -1,214 +1,177 @@
-"""Virtual hosts and the links between them.
-
-Repeatable: what happens to a datagram is a function of the seed, its link, and its number
-on that link. Datagrams that arrive at the same time are delivered by one task, in the order
-in which they were sent, so that Trio's shuffling of tasks does not matter here.
-"""
+"""A virtual network: hosts, and the links between them."""
 
 from __future__ import annotations
 
-import errno
-import heapq
-import math
-import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 
-import attrs
 import trio
 
-from coapsep.address import Address, Session
+from coapsep.address import Address
 from coapsep.background import open_background
-from coapsep.transport.base import Batch, Transport
-
-
-def _probability(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name} is a probability from 0 to 1, not {value!r}")
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{attribute.name} is zero or more seconds, not {value!r}")
-
-
-@attrs.frozen(kw_only=True)
-class Conditions:
-    """What one direction of a link does to datagrams."""
-
-    delay: float = attrs.field(default=0.01, validator=_seconds)
-    """Seconds from sending to arrival."""
-
-    jitter: float = attrs.field(default=0.0, validator=_seconds)
-    """Up to this many seconds more, drawn for each datagram: they overtake one another."""
-
-    loss: float = attrs.field(default=0.0, validator=_probability)
-    """Probability that a datagram is lost."""
-
-    duplication: float = attrs.field(default=0.0, validator=_probability)
-    """Probability that it arrives twice, each time after a delay of its own."""
-
-
-@attrs.frozen
-class Sent:
-    """A datagram that was sent, and its fate: when it arrives, () for never."""
-
-    time: float
-    source: Address
-    destination: Address
-    data: bytes
-    arrivals: tuple[float, ...]
+from coapsep.numbers import Code, Type
+from coapsep.testing.carrier import Carrier
+from coapsep.testing.conditions import Conditions
+from coapsep.testing.filters import Drop
+from coapsep.testing.hosts import parse_address, parse_any, parse_host
+from coapsep.testing.nat import Nat
+from coapsep.testing.parcel import Refusal
+from coapsep.testing.partition import Partition
+from coapsep.testing.virtual_transport import VirtualTransport
+from coapsep.trace.trace import Trace
 
 
 class Network:
-    """Hosts that are known by their addresses; ``open_network`` makes one.
+    """Hosts that are known by their IP addresses; ``open_network`` makes one.
 
-    ``filter``, if set, sees every datagram first; the link loses those for which it returns
-    False.
+    Repeatable: how long a datagram takes, and whether it is lost, doubled or held back, is a
+    function of the seed, the addresses it goes from and to, and its number among those that
+    went there. Two things depend on more: the wait for bandwidth, on all that goes between
+    the two hosts, and arrival, on whether anybody is there. Datagrams that arrive at the same
+    time are delivered by one task, in the order in which they were sent.
+
+    A host comes into being when it is first named. All methods that take one take an IP
+    address, and raise ValueError for anything else.
     """
 
-    def __init__(self, seed: int, conditions: Conditions) -> None:
-        self._seed = seed
-        self._default = conditions
-        self._conditions: dict[tuple[str, str], Conditions] = {}
-        self._counts: dict[tuple[Address, Address], int] = {}
-        self._apart: tuple[frozenset[str], ...] = ()
-        self._transports: dict[Address, VirtualTransport] = {}
-        self._flying: list[tuple[float, int, Address, Address, bytes]] = []
-        self._sequence = 0
-        self._alarm = trio.CancelScope()
-        self.filter: Callable[[Address, Address, bytes], bool] | None = None
-        #: Everything that was sent, in order.
-        self.log: list[Sent] = []
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+
+    @property
+    def trace(self) -> Trace:
+        """Everything that was sent, in order, with its fate.
+
+        ``lost`` is "loss", "queue" or "mtu" (the conditions of the link), "filter",
+        "partition", "nat" (an address that leads nowhere, or no more), or "nobody there",
+        which shows only on arrival. Addresses are those outside of a NAT. What is sent to a
+        group is in it once, with the arrivals at all its members.
+        """
+        return self._carrier.trace
+
+    # -- hosts -----------------------------------------------------------------------
 
     def bind(self, host: str, port: int = 5683) -> VirtualTransport:
-        """A transport at this address, to be handed to a server or driven by a test.
+        """A transport at this address, to be handed to a server or client, or driven by a test.
 
-        Raises OSError (EADDRINUSE) if the address is taken.
+        Port 0 picks a free one, from 49152 up. What arrives before the transport runs is
+        kept. Raises OSError if the address is taken (EADDRINUSE), or is a NAT's.
         """
-        address = Address(host, port)
-        if address in self._transports:
-            raise OSError(errno.EADDRINUSE, f"{address} is taken")
-        transport = self._transports[address] = VirtualTransport(self, address)
-        return transport
+        return VirtualTransport(self._carrier, self._carrier.places.bind(parse_host(host), port))
+
+    def add_host(self, host: str) -> None:
+        """Let a host be up with nothing bound; with ICMP, it refuses what it is sent.
+
+        A host that something was bound on is up anyway.
+        """
+        self._carrier.places.hosts.add(parse_host(host))
+
+    def nat(self, host: str, outer_host: str) -> Nat:
+        """Put a NAT in front of a host, which others then know by addresses of ``outer_host``.
+
+        They reach a port of the host at ``Nat.outer(port)``. Links and partitions know the
+        host by its own name. Raises ValueError if it has a NAT, or ``outer_host`` is in use.
+        """
+        return self._carrier.places.add_nat(parse_host(host), parse_host(outer_host))
+
+    # -- links -----------------------------------------------------------------------
 
     def link(self, source: str, destination: str, conditions: Conditions) -> None:
-        """Set the conditions from one host to another, in this direction."""
-        self._conditions[source, destination] = conditions
+        """Set the conditions from one host to another, in this direction, from now on.
 
-    def partition(self, *sides: Iterable[str]) -> None:
-        """Lose everything between these sets of hosts, until ``heal``."""
-        self._apart = tuple(frozenset(side) for side in sides)
+        To a group, those of the links to its members hold.
+        """
+        self._carrier.link(parse_host(source), parse_host(destination)).conditions = conditions
+
+    def partition(self, *sides: str | Iterable[str]) -> None:
+        """Lose whatever is sent from one of these sets of hosts to another, until ``heal``.
+
+        A single set is cut off from all other hosts; with more, a host that is in none of
+        them reaches all. It takes the place of an earlier partition. What flies when it
+        opens arrives. Raises ValueError if a host is in two sets.
+        """
+        self._carrier.partition = Partition(sides)
 
     def heal(self) -> None:
         """End the partition. What it lost stays lost."""
-        self._apart = ()
+        self._carrier.partition = None
 
-    # -- for transports --------------------------------------------------------------
+    def fail_sends(self, source: str, destination: str, error: OSError | None) -> None:
+        """Let ``send`` from one host to another, or to a group, raise this; None ends it."""
+        self._carrier.link(parse_host(source), parse_any(destination)).error = error
 
-    def _send(self, source: Address, destination: Address, data: bytes) -> None:
-        now = trio.current_time()
-        arrivals = tuple(now + delay for delay in self._delays(source, destination, data))
-        self.log.append(Sent(now, source, destination, data, arrivals))
-        for when in arrivals:
-            self._sequence += 1
-            heapq.heappush(self._flying, (when, self._sequence, source, destination, data))
-            self._alarm.deadline = min(self._alarm.deadline, when)
+    # -- filters ---------------------------------------------------------------------
 
-    def _delays(self, source: Address, destination: Address, data: bytes) -> list[float]:
-        count = self._counts[source, destination] = self._counts.get((source, destination), 0) + 1
-        if self.filter is not None and not self.filter(source, destination, data):
-            return []
-        sides = [side for side in self._apart if source.host in side or destination.host in side]
-        if len(sides) > 1:
-            return []
-        conditions = self._conditions.get((source.host, destination.host), self._default)
-        fate = random.Random(f"{self._seed} {source} {destination} {count}")
-        lost, twice = fate.random() < conditions.loss, fate.random() < conditions.duplication
-        copies = 0 if lost else 2 if twice else 1
-        return [conditions.delay + fate.uniform(0, conditions.jitter) for _ in range(copies)]
+    def drop(
+        self,
+        *,
+        source: str | Address | None = None,
+        destination: str | Address | None = None,
+        kind: Type | None = None,
+        code: Code | None = None,
+        mid: int | None = None,
+        token: bytes | None = None,
+        matching: Callable[[Address, Address, bytes], bool] | None = None,
+        nth: int | Collection[int] | None = None,
+    ) -> Drop:
+        """Lose the datagrams that match all that is given, and count them.
 
-    def _unbind(self, transport: VirtualTransport) -> None:
-        if self._transports.get(transport.address) is transport:
-            del self._transports[transport.address]
+        ``source`` and ``destination`` are hosts or addresses, as in the trace. ``kind``,
+        ``code``, ``mid`` and ``token`` are those of the message; what is malformed has no code
+        and no token. ``matching`` is called with source, destination and bytes of what
+        matches all the rest. ``nth`` is which of those that match to lose, counted from 1:
+        one number, or several; None loses all. So the second ACK from a to b is
+        ``drop(source=a, destination=b, kind=Type.ACK, nth=2)``.
 
-    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
-        while True:
-            deadline = self._flying[0][0] if self._flying else math.inf
-            with trio.CancelScope(deadline=deadline) as self._alarm:
-                await trio.sleep_forever()
-            now = trio.current_time()
-            while self._flying and self._flying[0][0] <= now:
-                _, _, source, destination, data = heapq.heappop(self._flying)
-                transport = self._transports.get(destination)
-                if transport is not None:
-                    transport._arrive(data, source)
+        Each drop counts every datagram that is sent, whether or not another one loses it.
+        Raises ValueError if ``nth`` is not such a number.
+        """
+        drop = Drop(
+            source=source,
+            destination=destination,
+            kind=kind,
+            code=code,
+            mid=mid,
+            token=token,
+            matching=matching,
+            nth=nth,
+            remove=self._remove,
+        )
+        self._carrier.drops.append(drop)
+        return drop
 
+    def _remove(self, drop: Drop) -> None:
+        if drop in self._carrier.drops:
+            self._carrier.drops.remove(drop)
 
-class VirtualTransport(Transport):
-    """One address of a virtual network."""
+    # -- ICMP ------------------------------------------------------------------------
 
-    def __init__(self, network: Network, address: Address) -> None:
-        self._network = network
-        self.address = address
-        self._deliver: Callable[[Batch], None] | None = None
-        self._early: Batch = []
-        self._over = trio.Event()
-        self._failure: BaseException | None = None
+    def refuse(self, quote: bytes, source: Address, destination: Address) -> None:
+        """Forge an ICMP port unreachable message, which arrives at once.
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        return (self.address,)
-
-    async def run(self, deliver: Callable[[Batch], None], lost: Callable[[Session], None]) -> None:
-        self._deliver = deliver
-        try:
-            early = self.poll()
-            if early:
-                deliver(early)
-            await self._over.wait()
-        finally:
-            self._deliver = None
-        if self._failure is not None:
-            raise self._failure
-        raise trio.ClosedResourceError("this transport is closed")
-
-    def poll(self) -> Batch:
-        early, self._early = self._early, []
-        return early
-
-    def send(self, data: bytes, session: Session) -> bool:
-        if self._over.is_set():
-            raise trio.ClosedResourceError("this transport is closed")
-        self._network._send(self.address, session.peer, data)
-        return True
-
-    async def wait_writable(self, session: Session) -> None:
-        await trio.lowlevel.checkpoint()
-
-    def close(self) -> None:
-        self._over.set()
-        self._network._unbind(self)
-
-    def _arrive(self, data: bytes, source: Address) -> None:
-        batch = [(data, Session(self.address, source, "virtual"))]
-        if self._deliver is None:
-            self._early += batch
-            return
-        try:
-            self._deliver(batch)
-        except BaseException as exc:
-            # It happened in the network's task, and belongs to the one that called ``run``.
-            self._failure = exc
-            self._over.set()
+        It claims that a datagram from ``source`` to ``destination``, which began with
+        ``quote``, found nobody. Whether there was one is not asked, as with an attacker's;
+        the transport at ``source`` is told, if there is one.
+        """
+        refusal = Refusal(quote, parse_address(source), parse_address(destination))
+        self._carrier.refuse(refusal, trio.current_time())
 
 
 @asynccontextmanager
 async def open_network(
-    *, seed: int = 0, conditions: Conditions | None = None
+    *,
+    seed: int = 0,
+    conditions: Conditions | None = None,
+    trace_limit: int | None = None,
+    icmp: bool = False,
 ) -> AsyncGenerator[Network, None]:
-    """A network for the length of a block. ``conditions`` hold for all links not set apart."""
-    network = Network(seed, conditions or Conditions())
-    async with open_background(network._run):
-        yield network
+    """A network for the length of a block.
+
+    ``conditions`` hold for all links not set apart. ``trace_limit`` is the number of
+    datagrams to keep in the trace: None keeps all, 0 none, which is for long simulations.
+    With ``icmp``, a host that is up answers a datagram to a port that nobody is at with a
+    port unreachable message, which takes its way back and quotes up to 520 bytes (IPv4) or
+    1184 (IPv6) of it; without, it is silent, as most hosts behind a firewall are.
+    """
+    carrier = Carrier(seed, conditions or Conditions(), trace_limit=trace_limit, icmp=icmp)
+    async with open_background(carrier.run):
+        yield Network(carrier)

@@ -11,6 +11,10 @@ from coapsep.address import Address, Session
 #: Datagrams that arrived together, each with the session it belongs to.
 Batch: TypeAlias = list[tuple[bytes, Session]]
 
+#: Told of a datagram of ours that found nobody at its port: what the network quotes of it,
+#: from its first byte, perhaps cut short, and the session it was sent in.
+Refused: TypeAlias = Callable[[bytes, Session], None]
+
 
 class Transport(abc.ABC):
     """A bound transport, ready to receive. ``send`` and ``poll`` never block or checkpoint."""
@@ -24,11 +28,26 @@ class Transport(abc.ABC):
         """The local addresses it is bound to, ports filled in."""
 
     @abc.abstractmethod
-    async def run(self, deliver: Callable[[Batch], None], lost: Callable[[Session], None]) -> None:
+    def session_to(self, peer: Address) -> Session:
+        """The session in which this transport reaches a peer, or a group.
+
+        What the peer answers arrives in the same session. Raises OSError if there is no way
+        to it, such as an IPv6 address for a transport that has only IPv4.
+        """
+
+    @abc.abstractmethod
+    async def run(
+        self,
+        deliver: Callable[[Batch], None],
+        lost: Callable[[Session], None],
+        refused: Refused | None = None,
+    ) -> None:
         """Hand over what arrives, a bounded batch at a time, until cancelled.
 
-        ``lost`` is for transports with connections: it says that a session has gone. Raises
-        ``trio.ClosedResourceError`` when the transport is closed meanwhile.
+        ``lost`` is for transports with connections: it says that a session has gone.
+        ``refused`` is told of datagrams that found nobody, where the system says so; None
+        does without. Raises ``trio.ClosedResourceError`` when the transport is closed
+        meanwhile.
         """
 
     @abc.abstractmethod

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -25,18 +24,7 @@ from coapsep import (
     open_server,
     open_udp,
 )
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+from tests.interop.sockets import bound, link_local, needs_ipv6, needs_link_local
 
 
 @pytest.fixture
@@ -58,16 +46,6 @@ async def client(host: str, port: int) -> AsyncGenerator[trio.socket.SocketType,
         await sock.connect((host, port))
         with trio.fail_after(10):
             yield sock
-
-
-@contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        yield sock
 
 
 GET_LOCAL = b"\x44\x01\x12\x34abcd\xb5local"
@@ -150,7 +128,7 @@ async def test_a_machine_without_ipv6_does_without(monkeypatch: pytest.MonkeyPat
                 raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
             super().__init__(family, kind)
 
-    monkeypatch.setattr("coapsep.transport.udp.socket.socket", NoIPv6)
+    monkeypatch.setattr("coapsep.transport.bind.socket.socket", NoIPv6)
     transport = await open_udp(port=0)
     assert [address.host for address in transport.addresses] == ["0.0.0.0"]
     transport.close()
@@ -253,17 +231,7 @@ def no_session(session: Session) -> None:
     raise AssertionError(session)
 
 
-def link_local() -> tuple[str, int] | None:
-    """A link-local address of this machine and the index of its interface, where it has one."""
-    table = Path("/proc/net/if_inet6")
-    for line in table.read_text().splitlines() if table.exists() else ():
-        packed, index, _, scope, *_ = line.split()
-        if scope == "20":
-            return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed)), int(index, 16)
-    return None
-
-
-@pytest.mark.skipif(link_local() is None, reason="no link-local address on this machine")
+@needs_link_local
 @pytest.mark.parametrize("wildcard", [True, False])
 async def test_a_link_local_address_keeps_its_scope(router: Router, wildcard: bool) -> None:
     found = link_local()

@@ -20,7 +20,7 @@ class Peer:
 
     def __init__(self, transport: VirtualTransport, server: str) -> None:
         self.address = transport.address
-        self._transport = transport
+        self.transport = transport
         self._session = Session(transport.address, Address(server, 5683), "virtual")
         self._next_mid = 0x1000
         self._send, self._arrived = trio.open_memory_channel[bytes](math.inf)
@@ -33,7 +33,7 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send these bytes."""
-        self._transport.send(data, self._session)
+        self.transport.send(data, self._session)
 
     def request(
         self,

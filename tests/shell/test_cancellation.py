@@ -1,8 +1,4 @@
-"""Cancellation at every await: the same scenario, cancelled after step 1, 2, 3, ...
-
-A step is a task's turn in Trio's scheduler, so between any two of them everything that
-awaits is cancelled once at each of its awaits.
-"""
+"""Cancellation at every await: of every public call of the server, and that none is missing."""
 
 from __future__ import annotations
 
@@ -11,29 +7,14 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from coapsep import Ended, PendingRequest, Request, Router, Server, open_server, serve
 from coapsep.testing import Network, open_network
+from tests.interop.test_udp_cancellation import SCENARIOS as TRANSPORT
+from tests.shell.cancelling import cancel_at_every_step, public_async_calls
+from tests.shell.client.test_client_cancellation import LIFETIMES as CLIENT_LIFETIMES
+from tests.shell.client.test_client_cancellation import SCENARIOS as CLIENT
 from tests.shell.peer import SERVER, Peer, open_peer
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope before the n-th turn of any task, counted from ``arm``."""
-
-    def __init__(self, step: int) -> None:
-        self._left = step
-        self._scope: trio.CancelScope | None = None
-
-    def arm(self, scope: trio.CancelScope) -> None:
-        self._scope = scope
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self._scope is not None:
-            self._left -= 1
-            if self._left == 0:
-                self._scope.cancel()
-
 
 Scenario = Callable[[Network, Peer, "Witness"], Awaitable[None]]
 
@@ -57,6 +38,17 @@ class Witness:
             finally:
                 self.handlers -= 1
             return "slow"
+
+        @router.get("/watch")
+        async def watch(request: Request) -> str:
+            self.handlers += 1
+            try:
+                await request.wait_abandoned()
+                await request.wait_abandoned()  # it is known by now
+                await trio.sleep(0.1)
+            finally:
+                self.handlers -= 1
+            return "unheard"
 
         @router.get("/later")
         async def later(request: Request) -> str | None:
@@ -110,34 +102,54 @@ async def a_wait_for_the_end(network: Network, peer: Peer, witness: Witness) -> 
             await entry.ended
 
 
-async def judge(scenario: Scenario, cancel: CancelAtStep) -> bool:
+async def a_wait_for_being_abandoned(network: Network, peer: Peer, witness: Witness) -> None:
+    async with open_server(witness.router(), transport=network.bind(SERVER)):
+        peer.request("/watch", token=b"1")
+        await trio.sleep(0.5)
+        peer.request("/slow", token=b"1")  # another request takes the token
+        await trio.sleep(2)
+
+
+#: What is called, and a scenario for it.
+SCENARIOS: list[tuple[str, Scenario]] = [
+    ("open_server", a_block),
+    ("serve", a_nursery),
+    ("Server.drain", a_drain),
+    ("PendingRequest.ended", a_wait_for_the_end),
+    ("Request.wait_abandoned", a_wait_for_being_abandoned),
+]
+
+
+def test_no_public_call_is_missing() -> None:
+    """Whatever can be awaited is cancelled at every step, here or in the files named."""
+    tables = (SCENARIOS, CLIENT, CLIENT_LIFETIMES, TRANSPORT)
+    assert {name for table in tables for name, _ in table} == set(public_async_calls())
+
+
+async def judge(scenario: Scenario, arm: Callable[[trio.CancelScope], None]) -> bool:
     """Run it; True if it was over before the cancellation."""
     witness = Witness()
     async with open_network() as network, open_peer(network) as peer:
         before = trio.lowlevel.current_statistics().tasks_living
         with trio.CancelScope() as scope:
-            cancel.arm(scope)
+            arm(scope)
             await scenario(network, peer, witness)
             witness.finished = True
         assert trio.lowlevel.current_statistics().tasks_living == before
         assert witness.handlers == 0
         assert all(isinstance(entry.reason, Ended) for entry in witness.entries)
         network.bind(SERVER).close()  # the address was given back
-        sent = len(network.log)
+        sent = len(network.trace)
         await trio.sleep(300)
-        assert len([s for s in network.log[sent:] if s.source.host == SERVER]) == 0
+        assert len([s for s in network.trace[sent:] if s.source.host == SERVER]) == 0
     return witness.finished
 
 
-@pytest.mark.parametrize("scenario", [a_block, a_nursery, a_drain, a_wait_for_the_end])
+@pytest.mark.parametrize(
+    "scenario", [pytest.param(scenario, id=name) for name, scenario in SCENARIOS]
+)
 def test_cancelled_at_every_step(scenario: Scenario) -> None:
-    for step in range(1, 1000):
-        cancel = CancelAtStep(step)
-        clock = MockClock(autojump_threshold=0)
-        if trio.run(judge, scenario, cancel, clock=clock, instruments=[cancel]):
-            assert step > 30
-            return
-    raise AssertionError("it never finished")
+    cancel_at_every_step(partial(judge, scenario), least=20)
 
 
 def test_the_server_type_is_what_the_nursery_hands_back() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,9 +25,10 @@ from coapsep import (
     open_server,
     serve,
 )
-from coapsep.testing import Network, VirtualTransport
-from coapsep.transport.base import Batch
+from coapsep.testing import Network
+from coapsep.transport.base import Batch, Refused
 from tests.shell.peer import SERVER, Peer
+from tests.shell.wrapped import Wrapped
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
@@ -171,10 +174,10 @@ async def test_cancelling_around_it_is_plain_cancellation(
     assert scope.cancelled_caught
 
 
-class Broken(VirtualTransport):
+class Broken(Wrapped):
     """A transport that fails after a second."""
 
-    async def run(self, deliver: object, lost: object) -> None:
+    async def run(self, *_: object) -> None:
         await trio.sleep(1)
         raise RuntimeError("broken")
 
@@ -183,14 +186,14 @@ async def test_a_failure_of_the_server_alone(
     autojump_clock: MockClock, network: Network, router: Router
 ) -> None:
     with pytest.raises(EndpointCrashed, match="broken") as caught:
-        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+        async with open_server(router, transport=Broken(network.bind(SERVER))):
             await trio.sleep_forever()
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 async def test_both_fail(autojump_clock: MockClock, network: Network, router: Router) -> None:
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+        async with open_server(router, transport=Broken(network.bind(SERVER))):
             try:
                 await trio.sleep_forever()
             finally:
@@ -205,7 +208,7 @@ async def test_an_interrupt_in_the_block_leaves_as_it_is(
         async with open_server(router, transport=network.bind(SERVER)):
             raise KeyboardInterrupt
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with open_server(router, transport=Broken(network, network.bind(SERVER).address)):
+        async with open_server(router, transport=Broken(network.bind(SERVER))):
             try:
                 await trio.sleep_forever()
             finally:
@@ -238,7 +241,8 @@ async def test_drain_finishes_what_is_under_way(
         next(iter(server.asyncs)).trigger()
         late = await peer.expect(Type.CON, Code.CONTENT, token=b"2", payload=b"parked")
         await peer.expect(Type.CON, Code.CONTENT, token=b"2")  # it is repeated, as always
-        assert not network._transports[network.bind("10.9.9.9").address]._over.is_set()
+        with pytest.raises(OSError, match="taken"):  # the server is still there
+            network.bind(SERVER)
         peer.ack(late)
         # serve returns, and with it the nursery ends, uncancelled
     assert not nursery.cancel_scope.cancel_called
@@ -361,14 +365,17 @@ async def test_ten_thousand_pending_at_shutdown(
 # -- a session that goes -----------------------------------------------------------------
 
 
-class Connection(VirtualTransport):
+class Connection(Wrapped):
     """A transport that can say that a session has gone."""
 
-    async def run(self, deliver: object, lost: object) -> None:
-        assert callable(lost)
+    async def run(
+        self,
+        deliver: Callable[[Batch], None],
+        lost: Callable[[Session], None],
+        refused: Refused | None = None,
+    ) -> None:
         self.lose = lost
-        assert callable(deliver)
-        await super().run(deliver, lost)
+        await super().run(deliver, lost, refused)
 
 
 async def test_a_session_that_is_gone_ends_its_requests(
@@ -382,8 +389,7 @@ async def test_a_session_that_is_gone_ends_its_requests(
         abandoned.append(request.session)
         return "to nobody"
 
-    transport = Connection(network, network.bind(SERVER).address)
-    network._transports[transport.address] = transport
+    transport = Connection(network.bind(SERVER))
     async with open_server(router, transport=transport) as server:
         await peer.expect_ack(peer.request("/park", token=b"1"))
         await peer.expect_ack(peer.request("/watch", token=b"2"))
@@ -399,33 +405,10 @@ async def test_a_session_that_is_gone_ends_its_requests(
 # -- the socket does not take everything -------------------------------------------------
 
 
-class Busy(VirtualTransport):
-    """A transport whose buffer is full every now and then, or that refuses outright."""
-
-    blocked = False
-    refuses = False
-    writable = trio.Event()
-
-    def send(self, data: bytes, session: Session) -> bool:
-        if self.refuses:
-            raise OSError("no buffer space")
-        return not self.blocked and super().send(data, session)
-
-    async def wait_writable(self, session: Session) -> None:
-        await self.writable.wait()
-
-
-async def busy(network: Network) -> Busy:
-    transport = Busy(network, network.bind(SERVER).address)
-    transport.writable = trio.Event()
-    network._transports[transport.address] = transport
-    return transport
-
-
 async def test_what_the_socket_does_not_take_waits_in_order(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:
-    transport = await busy(network)
+    transport = network.bind(SERVER)
     limits = Limits(unsent=3)
     async with open_server(router, transport=transport, limits=limits) as server:
         transport.blocked = True
@@ -434,7 +417,6 @@ async def test_what_the_socket_does_not_take_waits_in_order(
         await trio.sleep(1)
         assert server.statistics().datagrams_unsent == 2
         transport.blocked = False
-        transport.writable.set()
         for number in range(3):
             await peer.expect(Type.ACK, Code.CONTENT, token=bytes([number]))
         await peer.expect_silence(1)
@@ -445,7 +427,7 @@ async def test_what_the_socket_does_not_take_waits_in_order(
 async def test_drain_waits_for_the_socket(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:
-    transport = await busy(network)
+    transport = network.bind(SERVER)
     async with open_server(router, transport=transport) as server:
         transport.blocked = True
         peer.request("/hello")
@@ -454,19 +436,19 @@ async def test_drain_waits_for_the_socket(
             nursery.start_soon(server.drain)
             await trio.sleep(1)
             transport.blocked = False
-            transport.writable.set()
         await peer.expect(Type.ACK, Code.CONTENT)
 
 
 async def test_a_refused_send_costs_that_datagram_only(
     autojump_clock: MockClock, network: Network, router: Router, peer: Peer
 ) -> None:
-    transport = await busy(network)
+    transport = network.bind(SERVER)
     async with open_server(router, transport=transport) as server:
-        transport.refuses = True
+        no_buffer = OSError(errno.ENOBUFS, "no buffer space")
+        network.fail_sends(SERVER, peer.address.host, no_buffer)
         request = peer.request("/hello")
         await trio.sleep(1)
-        transport.refuses = False
+        network.fail_sends(SERVER, peer.address.host, None)
         peer.again(request)
         await peer.expect(Type.ACK, Code.CONTENT)
         assert server.statistics().send_errors == 1
@@ -478,14 +460,12 @@ async def test_the_socket_is_read_while_many_responses_leave(
     """Else the ACKs of the first would overflow its buffer."""
     polls: list[int] = []
 
-    class Polled(VirtualTransport):
+    class Polled(Wrapped):
         def poll(self) -> Batch:
-            polls.append(len(network.log))
+            polls.append(len(network.trace))
             return super().poll()
 
-    transport = Polled(network, network.bind(SERVER).address)
-    network._transports[transport.address] = transport
-    async with open_server(router, transport=transport):
+    async with open_server(router, transport=Polled(network.bind(SERVER))):
         for number in range(200):
             peer.request("/slow", query=("5",), token=number.to_bytes(2, "big"))
         await trio.sleep(1)
@@ -499,21 +479,18 @@ async def test_a_flood_that_is_answered_as_it_is_read_does_not_hold_the_step(
 ) -> None:
     polls: list[int] = []
 
-    class Flooded(VirtualTransport):
+    class Flooded(Wrapped):
         """There is always more to read, and each of it draws an answer."""
 
         def poll(self) -> Batch:
             polls.append(1)
             assert len(polls) < 1000, "the step does not end"
-            session = Session(self.address, peer.address, "virtual")
+            session = self.session_to(peer.address)
             return [(b"\x40\x00" + n.to_bytes(2, "big"), session) for n in range(64)]
 
-    transport = Flooded(network, network.bind(SERVER).address)
-    network._transports[transport.address] = transport
-    async with open_server(router, transport=transport):
-        polls.clear()
-        network.filter = lambda source, destination, data: source != transport.address
+    async with open_server(router, transport=Flooded(network.bind(SERVER))):
+        network.drop(source=SERVER)
         for number in range(64):
-            transport._arrive(b"\x40\x00\x00" + bytes([number]), peer.address)
+            peer.send(b"\x40\x00\x00" + bytes([number]))
         await trio.sleep(1)
-    assert len(polls) < 64 * 10
+    assert 0 < len(polls) < 64 * 10

@@ -523,12 +523,12 @@ async def test_ten_thousand_freed_at_once(
             peer.request("/r", token=number.to_bytes(3, "big"), mid=number)
         await trio.sleep(1)
         assert len(server.asyncs) == 10_000
-        before = len(network.log)
+        before = len(network.trace)
         for entry in server.asyncs:
             server.asyncs.free_async(entry)
         assert is_clean(server)
         await trio.sleep(100)
-        assert len(network.log) == before
+        assert len(network.trace) == before
         assert resource.passes == []
 
 

@@ -8,7 +8,14 @@ A test reads like the message sequence it is about::
     s.at(0.1)
     assert s.sent() == [ack(0x1CF5)]
 
-``Scenario.check`` looks into the core's private tables; it runs after every step.
+and from the client's side, where the other end is ``PEER``::
+
+    s = Scenario(serves=False)
+    exchange, request = s.asked()
+    s.receive(piggybacked(request))
+    assert s.response(exchange).payload == b"ok"
+
+``invariants.check`` looks into the core's private tables after every step.
 """
 
 from __future__ import annotations
@@ -26,8 +33,15 @@ from coapsep.message.response import Response
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.core import Core
-from coapsep.protocol.events import Event, RequestReceived
-from coapsep.protocol.records import Exchange, Phase
+from coapsep.protocol.events import (
+    Event,
+    Failure,
+    RequestFailed,
+    RequestReceived,
+    ResponseReceived,
+)
+from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
+from tests.unit import invariants
 
 SERVER = Address("192.0.2.1", 5683)
 OTHER_SERVER = Address("192.0.2.2", 5683)
@@ -35,6 +49,10 @@ CLIENT = Session(SERVER, Address("198.51.100.1", 40001))
 OTHER = Session(SERVER, Address("198.51.100.2", 40001))
 #: The same client, which asked at another address of the same host.
 CLIENT_ELSEWHERE = Session(OTHER_SERVER, CLIENT.peer)
+
+#: Whom we ask, from a port of ours; and another one, from the same port.
+PEER = Session(Address("198.51.100.7", 50007), SERVER)
+OTHER_PEER = Session(PEER.local, OTHER_SERVER)
 
 TOKEN = b"\x2a"
 OK = Response(Code.CONTENT, b"ok")
@@ -94,8 +112,13 @@ def session(number: int) -> Session:
     return Session(SERVER, Address(f"203.0.113.{number >> 16}", number & 0xFFFF))
 
 
+def separate(request: Message, mid: int, kind: Type = Type.CON) -> Message:
+    """The response to ``request`` in a message of its own."""
+    return Message(Code.CONTENT, kind, mid, request.token, EMPTY, b"ok")
+
+
 class Longest(random.Random):
-    """Draws the longest wait, and ``first`` as the first message ID."""
+    """Draws the longest wait, ``first`` as the first message ID, and tokens like any other."""
 
     def __init__(self, first: int = 0) -> None:
         super().__init__(0)
@@ -105,7 +128,7 @@ class Longest(random.Random):
         return b
 
     def getrandbits(self, k: int, /) -> int:
-        return self._first
+        return self._first if k == 16 else super().getrandbits(k)
 
 
 @attrs.frozen
@@ -134,20 +157,22 @@ class Scenario:
         rng: random.Random | None = None,
         *,
         checked: bool = True,
+        serves: bool = True,
     ) -> None:
         self.tuning = tuning or Tuning()
         self.limits = limits or Limits()
-        self.core = Core(self.tuning, self.limits, rng or random.Random(1))
+        self.core = Core(self.tuning, self.limits, rng or random.Random(1), serves=serves)
+        self.peer = CLIENT if serves else PEER
         self.now = 0.0
         self._wire: list[Sent] = []
         self._checked = checked
 
     # -- in --------------------------------------------------------------------------
 
-    def receive(self, what: Message | bytes, session: Session = CLIENT) -> None:
+    def receive(self, what: Message | bytes, session: Session | None = None) -> None:
         """A datagram arrives."""
         data = what if isinstance(what, bytes) else encode(what)
-        self.core.receive_datagram(data, session, self.now)
+        self.core.receive_datagram(data, session or self.peer, self.now)
         self._after()
 
     def at(self, time: float) -> None:
@@ -181,9 +206,56 @@ class Scenario:
         self.core.finish(exchange, response, self.now)
         self._after()
 
-    def lose(self, session: Session = CLIENT) -> None:
+    def lose(self, session: Session | None = None) -> None:
         """The session has gone."""
-        self.core.session_lost(session, self.now)
+        self.core.session_lost(session or self.peer, self.now)
+        self._after()
+
+    def ask(
+        self,
+        kind: Type = Type.CON,
+        session: Session | None = None,
+        *,
+        code: Code = Code.GET,
+        options: Options = EMPTY,
+        payload: bytes = b"",
+        attachment: object = None,
+    ) -> ClientExchange:
+        """The application asks somebody."""
+        session = session or self.peer
+        exchange = self.core.send_request(
+            session, kind, code, options, payload, attachment, self.now
+        )
+        self._after()
+        return exchange
+
+    def ping(self, session: Session | None = None) -> ClientExchange:
+        """The application pings somebody."""
+        exchange = self.core.ping(session or self.peer, None, self.now)
+        self._after()
+        return exchange
+
+    def cancel(self, exchange: ClientExchange) -> None:
+        """The application gives a request or a ping up."""
+        self.core.cancel(exchange, self.now)
+        self._after()
+
+    def ask_group(
+        self, session: Session, *, options: Options = EMPTY, payload: bytes = b""
+    ) -> GroupExchange:
+        """The application asks a group."""
+        exchange = self.core.send_group_request(session, Code.GET, options, payload, None, self.now)
+        self._after()
+        return exchange
+
+    def refused(self, quoted: bytes, session: Session | None = None) -> None:
+        """The network quotes a datagram for which there was nobody."""
+        self.core.refused(quoted, session or self.peer, self.now)
+        self._after()
+
+    def unsent(self, data: bytes, session: Session | None = None, detail: str = "no way") -> None:
+        """The system did not send a datagram."""
+        self.core.unsent(data, session or self.peer, detail, self.now)
         self._after()
 
     # -- out -------------------------------------------------------------------------
@@ -209,27 +281,61 @@ class Scenario:
         assert isinstance(event, RequestReceived)
         return event.exchange
 
+    def response(self, exchange: ClientExchange) -> Message:
+        """The response to this request, which was the one event since the last look."""
+        [event] = self.events()
+        assert isinstance(event, ResponseReceived), event
+        assert event.exchange is exchange
+        assert exchange.stage is Stage.OVER
+        return event.message
+
+    def failure(self, exchange: ClientExchange) -> Failure:
+        """Why this request failed, which was the one event since the last look."""
+        [event] = self.events()
+        assert isinstance(event, RequestFailed), event
+        assert event.exchange is exchange
+        assert exchange.stage is Stage.OVER
+        return event.failure
+
     # -- several steps ---------------------------------------------------------------
 
-    def open(self, request: Message, session: Session = CLIENT) -> Exchange:
+    def open(self, request: Message, session: Session | None = None) -> Exchange:
         """A request arrives; its handler runs."""
         self.receive(request, session)
         return self.request()
 
-    def deferred(self, request: Message, session: Session = CLIENT) -> Exchange:
+    def deferred(self, request: Message, session: Session | None = None) -> Exchange:
         """A request arrives and is deferred at once; its ACK, if any, is looked at."""
         exchange = self.open(request, session)
         self.defer(exchange)
         assert self.sent() == ([ack(request.mid)] if request.type is Type.CON else [])
         return exchange
 
-    def answered(self, request: Message, session: Session = CLIENT) -> tuple[Exchange, Message]:
+    def answered(
+        self, request: Message, session: Session | None = None
+    ) -> tuple[Exchange, Message]:
         """A CON request and its separate response, which is not acknowledged yet."""
         exchange = self.deferred(request, session)
         self.respond(exchange)
         [response] = self.sent()
         assert response.type is Type.CON
         return exchange, response
+
+    def asked(
+        self, kind: Type = Type.CON, session: Session | None = None
+    ) -> tuple[ClientExchange, Message]:
+        """A request of ours, which leaves at once."""
+        exchange = self.ask(kind, session)
+        [request] = self.sent()
+        assert request == exchange.request
+        return exchange, request
+
+    def acknowledged(self, session: Session | None = None) -> tuple[ClientExchange, Message]:
+        """A request of ours that has its empty ACK, and waits for a separate response."""
+        exchange, request = self.asked(Type.CON, session)
+        self.receive(ack(request.mid), session)
+        assert exchange.stage is Stage.ACKNOWLEDGED
+        return exchange, request
 
     def exchange_lifetime_later(self) -> None:
         """All that was received or sent until now is out of date."""
@@ -245,51 +351,18 @@ class Scenario:
 
     def check(self) -> None:
         """What must be true of the tables after every step."""
-        core = self.core
-        peers, dedup, timers = core._peers, core._dedup, core._timers
-        # Requests of sessions that were lost belong to peers that are forgotten.
-        assert 0 <= sum(peer.open for peer in peers) <= core.open_requests
-        assert dedup.entries == sum(len(peer.seen) for peer in peers)
-        assert dedup.entries <= self.limits.dedup_entries
-        assert dedup.bytes == sum(len(e.reply or b"") for p in peers for e in p.seen.values())
-        assert core.open_requests <= self.limits.requests
-        assert len(peers) <= self.limits.peers
-        ranked = {p: count for count, level in dedup._ranking._levels.items() for p in level}
-        assert ranked == {peer: len(peer.evictable) for peer in peers if peer.evictable}
-        assert dedup._ranking._most == max(ranked.values(), default=0)
-        assert len(timers) == sum(timer.action is not None for _, _, timer in timers._heap)
-        for peer in peers:
-            assert peers.find(peer.session) is peer
-            assert 0 <= peer.open <= self.limits.requests_per_session
-            assert len(peer.seen) <= self.limits.dedup_entries_per_session
-            assert all(peer.seen[mid] is entry for mid, entry in peer.evictable.items())
-            assert all(
-                exchange.phase is not Phase.CLOSED
-                and not exchange.abandoned
-                and exchange.peer is peer
-                and exchange.request.token == token
-                for token, exchange in peer.exchanges.items()
-            )
-            assert len(peer.exchanges) <= peer.open
-            assert len(peer.in_flight) <= self.tuning.response_window
-            assert all(
-                transmission.message.mid == mid
-                and transmission.timer is not None
-                and transmission.timer.action is not None
-                for mid, transmission in peer.in_flight.items()
-            )
-            assert all(not transmission.data for transmission in peer.waiting or ())
-            held = peer.seen or peer.open or peer.in_flight or peer.waiting
-            assert held or (peer.message_ids and peer.lingering), "a peer without a reason"
+        invariants.check(self.core, self.tuning, self.limits)
 
     def nothing_left(self) -> bool:
         """Whether the core, once all lifetimes are over, has forgotten everything."""
         self.exchange_lifetime_later()
         self.exchange_lifetime_later()
+        self.at(self.now + 2 * 1152 / self.tuning.probing_rate)
         held = self.core.statistics()
         left = {
             "peers": held.peers,
             "open_requests": held.open_requests,
+            "own_requests": held.own_requests,
             "dedup_entries": held.dedup_entries,
             "dedup_bytes": held.dedup_bytes,
             "timers": held.timers,

@@ -18,7 +18,8 @@ from aiocoap.numbers.optionnumbers import OptionNumber as AiocoapOptionNumber
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coapsep.message.codec import MAX_OPTIONS, Codec, Memo, decode, empty, encode
+from coapsep.message.codec import MAX_OPTIONS, Codec, decode, empty, encode
+from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
 from coapsep.message.options import DEFINITIONS, EMPTY, Format, Options, encode_uint
 from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type

@@ -22,7 +22,7 @@ from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import IDEMPOTENT, Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.events import RequestEnded, RequestReceived, ResponseUndelivered
+from coapsep.protocol.events import Event, RequestEnded, RequestReceived, ResponseUndelivered
 from coapsep.protocol.records import Exchange, Phase
 from tests.unit.scenario import (
     CLIENT,
@@ -100,10 +100,11 @@ class Conversation(RuleBasedStateMachine):
 
     limits = Limits()
     tuning = Tuning(response_window=2)
+    serves = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.s = Scenario(self.tuning, self.limits, random.Random(0))
+        self.s = Scenario(self.tuning, self.limits, random.Random(0), serves=self.serves)
         self.open: list[Exchange] = []
         self.started: dict[tuple[Session, int], list[tuple[float, Message]]] = {}
         self.ended: Counter[object] = Counter()
@@ -202,7 +203,8 @@ class Conversation(RuleBasedStateMachine):
         elif message.type is not Type.NON:
             self.replies[sent.session, message.mid] = sent.at
 
-    def note_end(self, event: RequestEnded | ResponseUndelivered) -> None:
+    def note_end(self, event: Event) -> None:
+        assert isinstance(event, RequestEnded | ResponseUndelivered)
         ended = event.exchange if isinstance(event, ResponseUndelivered) else event.attachment
         assert isinstance(ended, Exchange)
         self.ended[ended] += 1
@@ -267,7 +269,7 @@ class RefusingConversation(Conversation):
 
 
 # Some six seconds of every run.
-_STEPS = settings(
+STEPS = settings(
     max_examples=200,
     stateful_step_count=40,
     deadline=None,
@@ -280,11 +282,11 @@ _STEPS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestConversation = Conversation.TestCase
-TestConversation.settings = _STEPS
+TestConversation.settings = STEPS
 TestTightConversation = TightConversation.TestCase
-TestTightConversation.settings = _STEPS
+TestTightConversation.settings = STEPS
 TestRefusingConversation = RefusingConversation.TestCase
-TestRefusingConversation.settings = _STEPS
+TestRefusingConversation.settings = STEPS
 
 
 @given(st.lists(st.tuples(st.binary(max_size=100), sessions), max_size=30))

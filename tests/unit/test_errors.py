@@ -8,6 +8,8 @@ import pytest
 
 import coapsep
 from coapsep import errors
+from coapsep.client import response
+from coapsep.client.response import UnsuccessfulResponse
 from coapsep.errors import ResponseError
 from coapsep.numbers import CODES, Code
 
@@ -15,6 +17,13 @@ PARENTS: dict[type[Exception], type[Exception]] = {
     errors.CoapError: Exception,
     errors.LocalProtocolError: errors.CoapError,
     errors.MessageIdsExhausted: errors.LocalProtocolError,
+    errors.RemoteProtocolError: errors.CoapError,
+    errors.RequestFailed: errors.CoapError,
+    errors.RequestTimedOut: errors.RequestFailed,
+    errors.ResetByPeer: errors.RequestFailed,
+    errors.PeerUnreachable: errors.RequestFailed,
+    errors.BadResponse: errors.RequestFailed,
+    UnsuccessfulResponse: errors.RequestFailed,
     errors.EndpointCrashed: errors.CoapError,
     errors.ResponseError: errors.CoapError,
     errors.BadRequest: errors.ResponseError,
@@ -56,7 +65,7 @@ DOTTED: dict[type[errors._FixedCode], str] = {
 def public_exceptions() -> set[type[Exception]]:
     return {
         value
-        for name, value in vars(errors).items()
+        for name, value in (*vars(errors).items(), *vars(response).items())
         if inspect.isclass(value) and issubclass(value, Exception) and not name.startswith("_")
     }
 
@@ -73,6 +82,17 @@ def test_the_tree(child: type[Exception], parent: type[Exception]) -> None:
 def test_the_tree_is_whole() -> None:
     assert public_exceptions() == set(PARENTS)
     assert {kind for kind in PARENTS if issubclass(kind, errors._FixedCode)} == set(DOTTED)
+
+
+def test_a_bad_response_is_a_mistake_of_the_peer_as_well() -> None:
+    theirs = {kind for kind in PARENTS if issubclass(kind, errors.RemoteProtocolError)}
+    assert theirs == {errors.RemoteProtocolError, errors.BadResponse}
+
+
+def test_what_a_backend_says_is_no_response_of_the_server() -> None:
+    """A handler that lets an UnsuccessfulResponse through has failed: 5.00, not its code."""
+    failures = {kind for kind in PARENTS if issubclass(kind, errors.RequestFailed)}
+    assert not any(issubclass(kind, errors.ResponseError) for kind in failures)
 
 
 @pytest.mark.parametrize("kind", PARENTS)

@@ -82,6 +82,9 @@ BAD_TUNING: dict[str, tuple[object, ...]] = {
     "probing_rate": NOT_POSITIVE,
     "max_latency": NOT_POSITIVE,
     "empty_ack_delay": (-0.001, -1, NAN, INFINITY),
+    # Section 5.3.1 asks for 32 random bits at least; a token has 8 bytes at most (section 3).
+    "token_bytes": (0, 3, 9, -8, 4.5, 8.0, NAN, "8", None, True),
+    "response_timeout": (*NOT_POSITIVE, "1", True),
     "response_window": NOT_A_COUNT,
 }
 
@@ -105,12 +108,23 @@ def test_tuning_refuses(name: str, value: object) -> None:
         ("nstart", 1),
         ("empty_ack_delay", 0),
         ("empty_ack_delay", 1.999),
+        ("token_bytes", 4),
+        ("token_bytes", 8),
+        ("response_timeout", None),
+        ("response_timeout", 0.001),
+        ("response_timeout", 86_400),
         ("response_window", 1),
     ],
 )
-def test_tuning_takes(name: str, value: float) -> None:
+def test_tuning_takes(name: str, value: float | None) -> None:
     arguments: dict[str, Any] = {name: value}
     assert getattr(Tuning(**arguments), name) == value
+
+
+def test_tokens_are_as_hard_to_guess_as_they_can_be() -> None:
+    """Section 5.3.1; and there is no limit to how long a response may take (section 5.2.2)."""
+    assert Tuning().token_bytes == 8
+    assert Tuning().response_timeout is None
 
 
 def test_every_field_of_tuning_is_validated() -> None:

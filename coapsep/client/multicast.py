@@ -1,0 +1,62 @@
+"""The responses to a request that went to a group (RFC 7252 section 8)."""
+
+from __future__ import annotations
+
+import trio
+
+from coapsep.address import Session
+from coapsep.client.response import ClientResponse
+from coapsep.client.waiter import raise_closed
+from coapsep.message.message import Message
+
+#: Responses that wait for a listener who is slow; later ones are dropped.
+_BUFFER = 4096
+
+
+class GroupResponses:
+    """An async iterator of responses that ends at its deadline.
+
+    ``Client.multicast`` makes one. A server may answer at any moment of its leisure, and any
+    number of servers may: there is no last response to wait for.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._send, self._receive = trio.open_memory_channel[ClientResponse](_BUFFER)
+        self._closed = False
+        #: Responses that were lost because nobody took them from here in time.
+        self.dropped: int = 0
+
+    def __aiter__(self) -> GroupResponses:
+        return self
+
+    async def __anext__(self) -> ClientResponse:
+        with trio.move_on_at(self._deadline):
+            try:
+                return await self._receive.receive()
+            except trio.EndOfChannel:
+                pass
+        try:
+            return self._receive.receive_nowait()  # it came in time, and had to wait
+        except (trio.WouldBlock, trio.EndOfChannel):
+            pass
+        if self._closed:
+            await raise_closed()
+        raise StopAsyncIteration
+
+    # -- for the client --------------------------------------------------------------
+
+    def add(self, message: Message, session: Session) -> None:
+        """One more has come."""
+        if trio.current_time() >= self._deadline:
+            return
+        response = ClientResponse(message.code, message.options, message.payload, session.peer)
+        try:
+            self._send.send_nowait(response)
+        except trio.WouldBlock:
+            self.dropped += 1
+
+    def end(self, *, closed: bool = False) -> None:
+        """No more will come, because nobody listens, or because the client is closed."""
+        self._closed = closed
+        self._send.close()

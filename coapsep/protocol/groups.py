@@ -1,0 +1,136 @@
+"""Requests of ours to a group of peers (RFC 7252 section 8): one request, many responses.
+
+Such a request is a NON, is sent once, and is over when its listener says so. Its responses
+come from anywhere: the token alone finds it again (section 8.2).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import attrs
+
+from coapsep.address import Session
+from coapsep.errors import LocalProtocolError
+from coapsep.message.codec import Codec, empty
+from coapsep.message.message import Message
+from coapsep.message.options import Options
+from coapsep.numbers import Code, Type
+from coapsep.params import Tuning
+from coapsep.protocol.dedup import Dedup
+from coapsep.protocol.events import Event, GroupResponse
+from coapsep.protocol.peers import Peers
+from coapsep.protocol.records import GroupExchange, Peer
+from coapsep.protocol.requests import UNDERSTOOD
+from coapsep.protocol.statistics import Counters
+
+
+class Groups:
+    """Every request of ours to a group that somebody still listens to."""
+
+    def __init__(
+        self,
+        tuning: Tuning,
+        codec: Codec,
+        peers: Peers,
+        dedup: Dedup,
+        counters: Counters,
+        rng: random.Random,
+        events: list[Event],
+        outgoing: list[tuple[bytes, Session]],
+    ) -> None:
+        self._tuning = tuning
+        self._codec = codec
+        self._peers = peers
+        self._dedup = dedup
+        self._counters = counters
+        self._rng = rng
+        self._events = events
+        self._outgoing = outgoing
+        self._tokens: dict[bytes, GroupExchange] = {}
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def send(
+        self,
+        session: Session,
+        code: Code,
+        options: Options,
+        payload: bytes,
+        attachment: object,
+        now: float,
+    ) -> GroupExchange:
+        """Send a request once.
+
+        Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
+        full, MessageIdsExhausted if the group was asked too often.
+        """
+        token = self._draw_token()
+        draft = Message(code, Type.NON, 0, token, options, payload)
+        self._codec.encode(draft)  # raises before anything has changed
+        peer = self._obtain(session, -math.inf, now)
+        if peer is None:
+            raise LocalProtocolError("the table of peers is full: raise Limits.peers")
+        try:
+            mid = self._peers.message_ids(peer).allocate(now)
+        finally:
+            self._peers.release(peer, now)
+        request = attrs.evolve(draft, mid=mid)
+        exchange = self._tokens[token] = GroupExchange(request, session, attachment)
+        self._outgoing.append((self._codec.encode(request), session))
+        self._counters.requests_sent += 1
+        return exchange
+
+    def receive(self, response: Message, session: Session, now: float) -> bool:
+        """A response came that is for nobody else; False if it is not for a group either."""
+        exchange = self._tokens.get(response.token)
+        if exchange is None or response.type is Type.ACK:
+            return False
+        options = response.options
+        if options.faulty or not options.critical <= UNDERSTOOD:
+            return False  # rejected as any other (section 5.4.1); the others may do better
+        if not self._remember(response, session, now):
+            return False
+        self._counters.responses += 1
+        self._events.append(GroupResponse(exchange, response, session))
+        return True
+
+    def end(self, exchange: GroupExchange) -> None:
+        """Nobody listens any more: what still comes is for nobody."""
+        if self._tokens.get(exchange.request.token) is exchange:
+            del self._tokens[exchange.request.token]
+
+    def _draw_token(self) -> bytes:
+        size = self._tuning.token_bytes
+        while True:
+            token = self._rng.getrandbits(8 * size).to_bytes(size, "big")
+            if token not in self._tokens:
+                return token
+
+    def _obtain(self, session: Session, heard: float, now: float) -> Peer | None:
+        peer = self._peers.obtain(session, heard)
+        if peer is None and self._dedup.forget_a_peer(now):
+            peer = self._peers.obtain(session, heard)
+        return peer
+
+    def _remember(self, response: Message, session: Session, now: float) -> bool:
+        """So that a copy is known for one, and is acknowledged if it is a CON (section 4.5).
+
+        False where there is no room: its copies would pass for other responses.
+        """
+        peer = self._obtain(session, now, now)
+        if peer is None:
+            return False
+        confirmable = response.type is Type.CON
+        entry = self._dedup.admit(peer, response.mid, confirmable=confirmable, now=now)
+        if entry is None:
+            self._peers.release(peer, now)
+            return False
+        if confirmable:
+            ack = empty(Type.ACK, response.mid)
+            self._outgoing.append((ack, session))
+            self._dedup.store(entry, ack, now)
+        self._dedup.complete(entry)
+        return True

@@ -1,0 +1,207 @@
+"""One bound UDP socket, read and written without waiting.
+
+A reply must leave from the address that was asked. A socket bound to one address does that
+by itself; one bound to a wildcard has to be told each time (IP_PKTINFO, IPV6_PKTINFO), and
+asks of each datagram where it was sent to. A client's socket does without: the system picks
+the address it sends from. Instead, it asks for the errors of the network.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+import sys
+from typing import TypeAlias
+
+from coapsep.address import Address, Session
+from coapsep.transport.base import Batch
+from coapsep.transport.error_queue import ask_for_errors, read_error
+from coapsep.transport.sockaddr import (
+    SockAddr,
+    from_sockaddr,
+    is_group,
+    is_link_local,
+    pack,
+)
+
+Ancillary: TypeAlias = list[tuple[int, int, bytes]]
+
+_logger = logging.getLogger("coapsep.transport")
+
+#: Linux has had it since 2.2; Python names it only from 3.14 on.
+_IP_PKTINFO: int | None = getattr(socket, "IP_PKTINFO", 8 if sys.platform == "linux" else None)
+_IN_PKTINFO = struct.Struct("=I4s4s")  # interface, local address, destination of the header
+_IN6_PKTINFO = struct.Struct("=16sI")  # address, interface
+
+#: Datagrams, and errors, taken from a socket before the handlers get their turn.
+_BATCH = 64
+#: Sessions whose addresses are kept in the form that the socket has.
+_KNOWN = 8192
+#: Windows does not cut a datagram that is too long for the buffer, it throws it away.
+_SYSTEM_CUTS = sys.platform != "win32"
+_LONGEST = 65536
+#: What an ICMP message does to a socket on some systems. It is nobody's word but the
+#: network's, and ends nothing.
+_ICMP = (ConnectionRefusedError, ConnectionResetError)
+#: Attempts to send a datagram; True is the last. When many peers have gone at once, the next
+#: error is often there before the second one.
+_ATTEMPTS = (False, False, False, False, True)
+
+
+class UdpSocket:
+    """One bound socket."""
+
+    def __init__(self, sock: socket.socket, datagram_size: int, *, client: bool) -> None:
+        self.raw = sock
+        self.family = sock.family
+        self.address = from_sockaddr(sock.getsockname())
+        self.wildcard = self.address.host in ("0.0.0.0", "::")
+        # One byte more than is allowed shows that a datagram is too long.
+        self._size = datagram_size + 1 if _SYSTEM_CUTS else _LONGEST
+        #: Datagrams to a group, or to all: nobody may be answered for one.
+        self.dropped = 0
+        #: Errors of the network that are no reason to give up.
+        self.ignored_errors = 0
+        self._sessions: dict[tuple[SockAddr, bytes], Session] = {}
+        self.tells_destination = not client and self.wildcard and self._ask_for_destination()
+        self.tells_errors = client and ask_for_errors(sock)
+        #: A call has failed with the last error of the queue; the queue still has it.
+        self.errors_wait = False
+
+    def _ask_for_destination(self) -> bool:
+        if not hasattr(self.raw, "recvmsg"):
+            return False  # Windows
+        if self.family == socket.AF_INET6:
+            self.raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        elif _IP_PKTINFO is not None:
+            self.raw.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        else:
+            return False
+        return True
+
+    # -- what arrives ----------------------------------------------------------------
+
+    def receive(self, batch: Batch) -> None:
+        """Add what has arrived, up to the size of a batch."""
+        read = self._read_with_destination if self.tells_destination else self._read
+        for _ in range(_BATCH - len(batch)):
+            try:
+                datagram = read()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                # It is about a datagram of ours, and told once.
+                self.errors_wait = self.tells_errors
+                _logger.debug("receiving on %s: %s", self.address, exc)
+                continue
+            if datagram is None:
+                self.dropped += 1
+            else:
+                batch.append(datagram)
+
+    def _read(self) -> tuple[bytes, Session]:
+        data, source = self.raw.recvfrom(self._size)
+        session = self._sessions.get((source, b""))
+        if session is None:
+            session = self._learn((source, b""), Session(self.address, from_sockaddr(source)))
+        return data, session
+
+    def _read_with_destination(self) -> tuple[bytes, Session] | None:
+        data, ancillary, _, source = self.raw.recvmsg(self._size, 128)
+        info = ancillary[0][2] if ancillary else b""
+        session = self._sessions.get((source, info))
+        if session is None:
+            local = self._destination(info)
+            if local is None:
+                return None
+            session = self._learn((source, info), Session(local, from_sockaddr(source)))
+        return data, session
+
+    def _destination(self, info: bytes) -> Address | None:
+        """The local address a datagram was sent to; None if that was not one of ours."""
+        port = self.address.port
+        if self.family == socket.AF_INET6 and len(info) == _IN6_PKTINFO.size:
+            packed, interface = _IN6_PKTINFO.unpack(info)
+            if is_group(packed):
+                return None
+            host = socket.inet_ntop(socket.AF_INET6, packed)
+            return Address(host, port, interface if is_link_local(packed) else 0)
+        if self.family == socket.AF_INET and len(info) == _IN_PKTINFO.size:
+            _, ours, destination = _IN_PKTINFO.unpack(info)
+            # They differ for a broadcast and for a group. Nobody may be answered for one.
+            return Address(socket.inet_ntoa(ours), port) if ours == destination else None
+        return self.address
+
+    def _learn(self, key: tuple[SockAddr, bytes], session: Session) -> Session:
+        if len(self._sessions) >= _KNOWN:
+            self._sessions.clear()
+        self._sessions[key] = session
+        return session
+
+    # -- what did not arrive ---------------------------------------------------------
+
+    def take_refused(self) -> Batch:
+        """Empty the error queue, a bounded number at a time.
+
+        Returns what is quoted of the datagrams that found nobody at their port, each with
+        the session it was sent in.
+        """
+        refused: Batch = []
+        self.errors_wait = False
+        for _ in range(_BATCH):
+            try:
+                error = read_error(self.raw, self._size)
+            except OSError:
+                return refused
+            if error is None:
+                continue
+            if error.port_unreachable:
+                refused.append((error.quoted, Session(self.address, error.destination)))
+            else:
+                self.ignored_errors += 1
+        # The rest makes the socket readable at once.
+        return refused
+
+    # -- what leaves -----------------------------------------------------------------
+
+    def send(self, data: bytes, destination: SockAddr, ancillary: Ancillary) -> bool:
+        """Send a datagram; False if that would block. Raises OSError if it is refused."""
+        for last in _ATTEMPTS:
+            try:
+                if ancillary:
+                    self.raw.sendmsg([data], ancillary, 0, destination)
+                else:
+                    self.raw.sendto(data, destination)
+            except BlockingIOError:
+                return False
+            except OSError as exc:
+                if exc.errno == errno.ENOBUFS:
+                    # It was lost before it reached the wire. Linux says so only to a socket
+                    # that asks for errors; to others it is a loss like any.
+                    return True
+                # It may be about an earlier datagram, perhaps to somebody else; this one
+                # was not sent. The failing call has cleared it, but not the queue.
+                self.errors_wait = self.tells_errors
+                if last or not (self.tells_errors or isinstance(exc, _ICMP)):
+                    raise
+            else:
+                return True
+        raise AssertionError("the last attempt returns or raises")
+
+    def ancillary(self, session: Session) -> Ancillary:
+        """What makes a datagram leave from the session's local address, or by the interface
+        of its group: the system heeds the zone of a link's groups only."""
+        local, peer = session.local, session.peer
+        if peer.scope_id and hasattr(self.raw, "sendmsg") and is_group(pack(peer.host)):
+            info = _IN6_PKTINFO.pack(bytes(16), peer.scope_id)
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+        if not self.tells_destination or local.host == self.address.host:
+            return []
+        if self.family == socket.AF_INET6:
+            info = _IN6_PKTINFO.pack(pack(local.host), local.scope_id)
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+        assert _IP_PKTINFO is not None  # else it would not tell the destination
+        info = _IN_PKTINFO.pack(0, pack(local.host), b"\0\0\0\0")
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, info)]

@@ -1,0 +1,494 @@
+"""The pytest plugin, in test suites of a user who has installed coapsep."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from coapsep import Code, Type
+from coapsep.message.codec import decode
+from coapsep.message.message import Message
+from coapsep.trace import read_pcapng
+
+pytest_plugins = ["pytester"]
+
+#: What stands above each test file.
+HEAD = """
+import pytest
+import trio
+from trio.testing import MockClock
+
+from coapsep import Address, PeerUnreachable, open_client
+from coapsep.testing import Conditions
+
+def virtual():
+    return isinstance(trio.lowlevel.current_clock(), MockClock)
+
+"""
+GREETING = """
+@pytest.fixture
+def coap_router(coap_router):
+    @coap_router.get("/hello")
+    def hello(request):
+        return "hello"
+
+    return coap_router
+
+"""
+FAILS = """
+async def test_fails(coap_server, coap_client):
+    response = await coap_client.get("coap://10.0.0.1/hello")
+    assert response.text == "goodbye"
+"""
+
+
+class Suite:
+    """One test file, and what pytest says of it."""
+
+    def __init__(self, pytester: pytest.Pytester, ini: str) -> None:
+        self.pytester = pytester
+        pytester.makeini(
+            "[pytest]\naddopts = --strict-markers --strict-config\nfilterwarnings = error\n" + ini
+        )
+
+    def write(self, text: str) -> None:
+        self.pytester.makepyfile(HEAD + text)
+
+    def run(self, text: str, *arguments: str) -> pytest.RunResult:
+        self.write(text)
+        return self.pytester.runpytest_inprocess(*arguments)
+
+    def ladders(self, text: str, *arguments: str) -> list[tuple[str, str]]:
+        """The ladders that reports have, and the phase of each."""
+        self.write(text)
+        record = self.pytester.inline_run(*arguments)
+        reports = record.getreports("pytest_runtest_logreport")
+        return [
+            (str(report.when), content)
+            for report in reports
+            for title, content in report.sections
+            if title == "CoAP ladder"
+        ]
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> Suite:
+    return Suite(pytester, ini="")
+
+
+# -- the fixtures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ini", ["", "trio_mode = true", "trio_mode = false"])
+@pytest.mark.parametrize("marker", ["", "@pytest.mark.trio"])
+def test_a_lifetime_passes_at_once(pytester: pytest.Pytester, ini: str, marker: str) -> None:
+    result = Suite(pytester, ini).run(
+        GREETING
+        + marker
+        + """
+async def test_hello(coap_server, coap_client):
+    response = await coap_client.get("coap://10.0.0.1/hello")
+    assert response.text == "hello"
+    await trio.sleep(247)
+    assert virtual() and 247 < trio.current_time() < 248
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_who_is_where(suite: Suite) -> None:
+    result = suite.run(
+        GREETING
+        + """
+async def test_ipv4(coap_network, coap_server, coap_client):
+    assert coap_server.addresses == (Address("10.0.0.1", 5683),)
+    await coap_client.get(coap_server.addresses[0], "/hello")
+    assert coap_network.trace[0].source.host == "10.0.0.2"
+
+@pytest.mark.coap(ipv6=True)
+async def test_ipv6(coap_network, coap_server, coap_client):
+    assert coap_server.addresses == (Address("2001:db8::1", 5683),)
+    await coap_client.get("coap://[2001:db8::1]/hello")
+    assert coap_network.trace[0].source.host == "2001:db8::2"
+
+async def test_one_more(coap_network, coap_server):
+    async with open_client(transport=coap_network.bind("10.0.0.3", 0)) as another:
+        assert (await another.get("coap://10.0.0.1/hello")).text == "hello"
+
+async def test_handlers_from_the_test_itself(coap_router, coap_server, coap_client):
+    coap_router.get("/late")(lambda request: "late")
+    assert (await coap_client.get("coap://10.0.0.1/late")).text == "late"
+"""
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_random_numbers_follow_from_the_seed(suite: Suite) -> None:
+    result = suite.run(
+        GREETING
+        + """
+runs = []
+
+@pytest.mark.parametrize("", [
+    pytest.param(marks=pytest.mark.coap(seed=1)),
+    pytest.param(marks=pytest.mark.coap(seed=1)),
+    pytest.param(marks=pytest.mark.coap(seed=2)),
+])
+async def test_messages(coap_network, coap_server, coap_client):
+    for _ in range(3):
+        await coap_client.get("coap://10.0.0.1/hello")
+    runs.append([datagram.data for datagram in coap_network.trace])
+
+def test_compare():
+    first, again, other = runs
+    assert first == again != other
+"""
+    )
+    result.assert_outcomes(passed=4)
+
+
+def test_an_exception_of_a_handler_fails_the_test(suite: Suite) -> None:
+    result = suite.run(
+        """
+async def test_asks(coap_router, coap_server, coap_client):
+    @coap_router.get("/")
+    async def broken(request):
+        raise ZeroDivisionError("of the handler")
+
+    with trio.move_on_after(1000):
+        await coap_client.get("coap://10.0.0.1/")
+"""
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: of the handler", "*EndpointCrashed*"])
+
+
+# -- the marker --------------------------------------------------------------------------
+
+
+def test_the_marker_says_how_the_network_is(suite: Suite) -> None:
+    result = suite.run(
+        """
+@pytest.mark.coap(conditions=Conditions(delay=2))
+class TestSlow:
+    async def test_delay(self, coap_server, coap_client):
+        await coap_client.ping(Address("10.0.0.1", 5683))
+        assert 4 <= trio.current_time() < 4.1
+
+    @pytest.mark.coap(icmp=True, trace_limit=1)
+    async def test_more_of_it(self, coap_network, coap_client):
+        coap_network.add_host("10.0.0.1")
+        with pytest.raises(PeerUnreachable):
+            await coap_client.get("coap://10.0.0.1/")
+        assert 4 <= trio.current_time() < 4.1
+        assert len(coap_network.trace) == 1
+
+    @pytest.mark.coap(conditions=None)
+    async def test_the_closest_one_holds(self, coap_server, coap_client):
+        await coap_client.ping(Address("10.0.0.1", 5683))
+        assert trio.current_time() < 0.1
+"""
+    )
+    result.assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("7", "its arguments have names, which 7 lacks"),
+        ("sed=7", "it has no argument 'sed', only seed, conditions, icmp, trace_limit, ipv6"),
+        ("seed='7'", "seed is an int, not '7'"),
+        ("conditions=0.3", "conditions is Conditions or None, not 0.3"),
+        ("icmp=None", "icmp is True or False, not None"),
+        ("ipv6=1", "ipv6 is True or False, not 1"),
+        ("trace_limit=1.5", "trace_limit is an int or None, not 1.5"),
+    ],
+)
+def test_a_wrong_marker_is_an_error(suite: Suite, arguments: str, complaint: str) -> None:
+    result = suite.run(
+        f"@pytest.mark.coap({arguments})\nasync def test_it(coap_network):\n    pass\n"
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"pytest.mark.coap: {complaint}"])
+
+
+def test_pytest_explains_marker_and_fixtures(suite: Suite) -> None:
+    result = suite.run("", "--markers")
+    result.stdout.fnmatch_lines(["@pytest.mark.coap(*, seed=0, *): how the network *"])
+    result = suite.run("", "--fixtures")
+    about = [line for line in result.outlines if line.startswith("coap_")]
+    assert len(about) == 4
+    for line in about:
+        documentation = result.outlines[result.outlines.index(line) + 1]
+        assert documentation.startswith("    ") and "no docstring" not in documentation
+
+
+# -- the clock ---------------------------------------------------------------------------
+
+
+def test_a_clock_of_the_test_or_its_fixtures_is_the_one(suite: Suite) -> None:
+    result = suite.run(
+        """
+async def test_of_the_test(coap_network, autojump_clock):
+    assert trio.lowlevel.current_clock() is autojump_clock
+
+async def test_that_stands_still(coap_network, mock_clock):
+    assert trio.lowlevel.current_clock() is mock_clock
+    mock_clock.jump(7)
+    assert trio.current_time() == 7
+
+@pytest.fixture
+def later(mock_clock):
+    mock_clock.jump(100)
+    return mock_clock
+
+@pytest.mark.usefixtures("later")
+async def test_of_a_fixture(coap_network):
+    assert trio.current_time() == 100
+
+@pytest.fixture
+def another(later, autojump_clock):
+    return None
+
+@pytest.mark.usefixtures("another")
+async def test_of_two_fixtures(coap_network):
+    pass
+"""
+    )
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["test_of_two_fixtures has fixtures with several clocks: *"])
+
+
+def test_other_tests_keep_their_time(suite: Suite) -> None:
+    result = suite.run(
+        """
+@pytest.mark.trio
+async def test_it():
+    assert not virtual()
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("ini", ["", "trio_mode = true"])
+def test_what_runs_the_test_stays(pytester: pytest.Pytester, ini: str) -> None:
+    result = Suite(pytester, ini).run(
+        """
+ran = []
+
+def run(main, **options):
+    ran.append(options["clock"])
+    return trio.run(main, **options)
+
+@pytest.mark.trio(run=run)
+async def test_it(coap_network):
+    assert ran == [trio.lowlevel.current_clock()] and virtual()
+"""
+    )
+    result.assert_outcomes(passed=1)
+
+
+# -- what a failure shows ----------------------------------------------------------------
+
+
+def test_a_failure_shows_the_ladder(suite: Suite) -> None:
+    result = suite.run(GREETING + FAILS)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*AssertionError*",
+            "*- CoAP ladder -*",
+            "*10.0.0.2:*10.0.0.1:5683*",
+            "*0.000 *+--*->|*CON*GET*/hello*",
+            "*|<-*--+*ACK*2.05 Content*",
+            "*short test summary*",
+        ]
+    )
+
+
+def test_only_a_failure_does(suite: Suite) -> None:
+    shown = suite.ladders(
+        GREETING
+        + """
+async def test_passes(coap_server, coap_client):
+    await coap_client.get("coap://10.0.0.1/hello")
+
+@pytest.mark.xfail(strict=True)
+async def test_is_known_to_fail(coap_server, coap_client):
+    await coap_client.get("coap://10.0.0.1/hello")
+    assert False
+
+async def test_is_skipped(coap_server, coap_client):
+    await coap_client.get("coap://10.0.0.1/hello")
+    pytest.skip()
+
+@pytest.mark.trio
+async def test_knows_no_network():
+    assert False
+"""
+    )
+    assert shown == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "text"),
+    [
+        pytest.param(
+            "call",
+            """
+@pytest.fixture
+async def fails(coap_server, coap_client):
+    yield
+    await coap_client.get("coap://10.0.0.1/hello")
+    raise RuntimeError("late")
+""",
+            id="asynchronous",
+        ),
+        pytest.param(
+            "teardown",
+            """
+@pytest.fixture
+def fails():
+    yield
+    raise RuntimeError("late")
+""",
+            id="synchronous",
+        ),
+    ],
+)
+def test_so_does_a_failure_when_fixtures_end(suite: Suite, phase: str, text: str) -> None:
+    [(when, ladder)] = suite.ladders(
+        GREETING
+        + text
+        + """
+async def test_it(coap_server, coap_client, fails):
+    await coap_client.get("coap://10.0.0.1/hello")
+"""
+    )
+    assert when == phase
+    assert "/hello" in ladder
+
+
+def test_the_ladder_is_shown_once(suite: Suite) -> None:
+    [(when, _)] = suite.ladders(
+        """
+@pytest.fixture
+def fails():
+    yield
+    raise RuntimeError("late")
+
+async def test_it(coap_network, fails):
+    assert False
+"""
+    )
+    assert when == "call"
+
+
+def test_a_ladder_that_cannot_be_drawn_does_not_hide_the_failure(suite: Suite) -> None:
+    result = suite.run(
+        """
+async def test_it(coap_network):
+    coap_network.trace.add("no datagram")
+    raise RuntimeError("of the test")
+""",
+        "--coap-traces=kept",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*RuntimeError: of the test", "It cannot be drawn: *", "It cannot be kept: *"]
+    )
+
+
+def test_traces_of_failed_tests_are_kept(suite: Suite) -> None:
+    result = suite.run(
+        GREETING
+        + FAILS
+        + """
+async def test_passes(coap_server, coap_client):
+    await coap_client.get("coap://10.0.0.1/hello")
+""",
+        "--coap-traces=out/traces",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    folder = suite.pytester.path / "out" / "traces"
+    capture, picture = sorted(folder.iterdir())
+    assert ".py_test_fails-" in capture.name
+    assert (capture.suffix, picture.suffix) == (".pcapng", ".svg")
+    result.stdout.fnmatch_lines([f"Kept as {picture} and .pcapng"])
+    assert "/hello" in picture.read_text(encoding="utf-8")
+    messages = [decode(datagram.data) for datagram in read_pcapng(capture)]
+    assert [(m.type, m.code) for m in messages if isinstance(m, Message)] == [
+        (Type.CON, Code.GET),
+        (Type.ACK, Code.CONTENT),
+    ]
+
+
+def test_any_name_of_a_test_can_be_kept(suite: Suite) -> None:
+    result = suite.run(
+        """
+@pytest.mark.parametrize("name", ["x" * 300, "../é: *", "../é? *"], ids=str)
+async def test_it(coap_network, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert False
+""",
+        "--coap-traces=.kept",
+    )
+    result.assert_outcomes(failed=3)
+    result.stdout.no_fnmatch_line("*cannot be kept*")
+    assert len(list((suite.pytester.path / ".kept").iterdir())) == 6
+
+
+# -- where it does not fit ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fixture", ["coap_network", "coap_server", "coap_client"])
+def test_without_pytest_trio_it_says_what_is_missing(suite: Suite, fixture: str) -> None:
+    result = suite.run(f"async def test_it({fixture}):\n    pass\n", "-p", "no:trio")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["coap_network needs pytest-trio, *'coapsep[[]testing]'"])
+
+
+@pytest.mark.parametrize("ini", ["", "trio_mode = true"])
+def test_a_test_that_is_not_async_is_told(pytester: pytest.Pytester, ini: str) -> None:
+    result = Suite(pytester, ini).run(
+        """
+from hypothesis import given, strategies
+
+def test_sync(coap_network):
+    pass
+
+@given(strategies.integers())
+async def test_hypothesis(coap_network, number):
+    pass
+"""
+    )
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["test_sync uses coap_network, so it must be an async function*"])
+
+
+def test_it_can_be_turned_off(suite: Suite) -> None:
+    result = suite.run(
+        "async def test_it(coap_network):\n    pass\n\ndef test_other():\n    pass\n",
+        *("-p", "no:coapsep"),
+    )
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["*fixture 'coap_network' not found"])
+
+
+def test_pytest_starts_without_importing_coapsep(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor Trio, if no other plugin does."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile("def test_it():\n    pass\n")
+    program = """
+import sys
+import pytest
+
+assert pytest.main(["-p", "pytest_coapsep", "--strict-markers"]) == 0
+assert not {"coapsep", "aiocoap", "trio"} & set(sys.modules)
+"""
+    result = pytester.run(sys.executable, "-c", program)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 0, result.stderr.str()

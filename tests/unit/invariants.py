@@ -1,0 +1,114 @@
+"""What must be true of a core's private tables after every step; ``Scenario`` checks it."""
+
+from __future__ import annotations
+
+import math
+
+from coapsep.numbers import Type
+from coapsep.params import Limits, Tuning
+from coapsep.protocol.core import Core
+from coapsep.protocol.records import Asked, ClientExchange, Peer, Phase, Stage
+from coapsep.protocol.timers import Timer
+
+
+def check(core: Core, tuning: Tuning, limits: Limits) -> None:
+    """Compare the tables with each other, and with the limits."""
+    peers, timers = core._peers, core._timers
+    # Requests of sessions that were lost belong to peers that are forgotten.
+    assert 0 <= sum(peer.open for peer in peers) <= core.open_requests <= limits.requests
+    assert len(peers) <= limits.peers
+    assert len(timers) == sum(timer.action is not None for _, _, timer in timers._heap)
+    _check_dedup(core, limits)
+    for peer in peers:
+        assert peers.find(peer.session) is peer
+        _check_server_side(peer, tuning, limits)
+        if peer.asked is not None:
+            _check_client_side(peer, peer.asked, tuning)
+        held = peer.seen or peer.open or peer.in_flight or peer.waiting
+        asked = peer.asked is not None and peer.asked.tokens
+        assert held or asked or (peer.message_ids and peer.lingering), "a peer without a reason"
+    assert core._requests.open == sum(len(peer.asked.tokens) for peer in peers if peer.asked)
+    assert all(exchange.request.token == token for token, exchange in core._groups._tokens.items())
+
+
+def _check_dedup(core: Core, limits: Limits) -> None:
+    peers, dedup = core._peers, core._dedup
+    assert dedup.entries == sum(len(peer.seen) for peer in peers) <= limits.dedup_entries
+    assert dedup.bytes == sum(len(e.reply or b"") for p in peers for e in p.seen.values())
+    ranked = {p: count for count, level in dedup._ranking._levels.items() for p in level}
+    assert ranked == {peer: len(peer.evictable) for peer in peers if peer.evictable}
+    assert dedup._ranking._most == max(ranked.values(), default=0)
+
+
+def _check_server_side(peer: Peer, tuning: Tuning, limits: Limits) -> None:
+    assert 0 <= peer.open <= limits.requests_per_session
+    assert len(peer.seen) <= limits.dedup_entries_per_session
+    assert all(peer.seen[mid] is entry for mid, entry in peer.evictable.items())
+    assert all(
+        exchange.phase is not Phase.CLOSED
+        and not exchange.abandoned
+        and exchange.peer is peer
+        and exchange.request.token == token
+        for token, exchange in peer.exchanges.items()
+    )
+    assert len(peer.exchanges) <= peer.open
+    in_flight = peer.in_flight
+    assert peer.in_window == sum(one.is_response for one in in_flight.values())
+    assert peer.in_window <= tuning.response_window
+    assert all(one.message.mid == mid and _is_set(one.timer) for mid, one in in_flight.items())
+    assert all(one.is_response and not one.data for one in peer.waiting or ())
+
+
+def _check_client_side(peer: Peer, asked: Asked, tuning: Tuning) -> None:
+    exchanges = list(asked.tokens.values())
+    for token, exchange in asked.tokens.items():
+        assert exchange.peer is peer
+        assert exchange.token == token
+        assert exchange.request.token == (b"" if exchange.is_ping else token)
+        _check_stage(peer, exchange, tuning)
+    # The queue is in the order in which it was asked.
+    assert list(asked.queue) == [e for e in exchanges if e.stage is Stage.QUEUED]
+    # After a round of 65,536 an acknowledged request may share its message ID with another.
+    assert all(asked.mids[e.request.mid] is e for e in exchanges if e.stage is Stage.SENT)
+    for mid, exchange in asked.mids.items():
+        assert asked.tokens.get(exchange.token) is exchange
+        assert exchange.stage is not Stage.QUEUED
+        assert exchange.request.mid == mid
+    assert asked.outstanding == sum(exchange.outstanding for exchange in exchanges)
+    assert asked.outstanding <= tuning.nstart
+    requests_in_flight = [one for one in peer.in_flight.values() if not one.is_response]
+    assert requests_in_flight == [e.transmission for e in exchanges if e.transmission]
+    # Whoever waits has something to wait for, and an alarm is set for nobody else.
+    assert not asked.queue or asked.outstanding == tuning.nstart or _is_set(asked.stalled)
+    assert asked.queue or not _is_set(asked.stalled)
+    assert asked.paid_at == -math.inf or asked.paid_at > asked.probed_at
+
+
+def _check_stage(peer: Peer, exchange: ClientExchange, tuning: Tuning) -> None:
+    stage, transmission = exchange.stage, exchange.transmission
+    confirmable = exchange.request.type is Type.CON
+    waits_for_response = stage is Stage.ACKNOWLEDGED or (stage is Stage.SENT and not confirmable)
+    assert _is_set(exchange.limit) == (waits_for_response and tuning.response_timeout is not None)
+    assert stage is not Stage.OVER
+    if stage is Stage.SENT and confirmable:
+        assert exchange.outstanding
+        assert transmission is not None
+        assert transmission is peer.in_flight[exchange.request.mid]
+        assert transmission.on_end is not None
+        assert transmission.data == exchange.data
+    else:
+        assert transmission is None
+    if stage is Stage.SENT and not confirmable:
+        assert _is_set(exchange.place) == exchange.outstanding
+    else:
+        assert exchange.place is None
+    if stage is Stage.QUEUED:
+        assert not exchange.outstanding
+    if stage is Stage.ACKNOWLEDGED:
+        assert confirmable
+        assert not exchange.outstanding
+        assert not exchange.is_ping
+
+
+def _is_set(timer: Timer | None) -> bool:
+    return timer is not None and timer.action is not None
