@@ -12,7 +12,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-CHECKED = ("coapsep", "tests", "examples", "bench", "noxfile.py")
+CHECKED = ("coapsep", "pytest_coapsep.py", "tests", "examples", "bench", "noxfile.py")
 
 
 def works(version: str) -> bool:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeGuard
 
 import pytest
 
@@ -215,7 +215,7 @@ def _check_marker(marker: pytest.Mark) -> None:
             _refuse(f"{name} is {wanted}, not {value!r}")
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str) -> NoReturn:
     pytest.fail(f"pytest.mark.coap: {why}", pytrace=False)
 
 

@@ -63,7 +63,7 @@ class Failure(enum.Enum):
     TIMED_OUT = "no acknowledgement came"
     TOO_LATE = "no response came in Tuning.response_timeout"
     RESET = "the peer answered with RST"
-    UNREACHABLE = "there is nobody at that address and port, or no way to it"
+    UNREACHABLE = "unreachable"
     SESSION_LOST = "the session has gone"
     BAD_OPTION = "the response has critical options that are not understood"
     TOO_LARGE = "the response is longer than Limits.datagram_size"

@@ -61,10 +61,14 @@ def has_ipv6() -> bool:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A UDP port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(_family(host), socket.SOCK_DGRAM) as sock:
         sock.bind((host, 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def environment() -> dict[str, str]:
@@ -219,10 +223,11 @@ class ExampleServer(Running):
 class LibcoapServer(Running):
     """libcoap's example server, once it answers."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, *options: str, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self.port = free_port(host)
         program = find_program("coap-server-notls")
-        super().__init__([program, "-A", "127.0.0.1", "-p", str(self.port), "-v", "3"])
+        super().__init__([program, "-A", host, "-p", str(self.port), "-v", "3", *options])
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -232,8 +237,8 @@ class LibcoapServer(Running):
     def _wait_until_it_answers(self) -> None:
         # It says nothing when it is ready. A ping that comes too early draws an ICMP error.
         end = time.monotonic() + PATIENCE
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect(("127.0.0.1", self.port))
+        with socket.socket(_family(self._host), socket.SOCK_DGRAM) as sock:
+            sock.connect((self._host, self.port))
             sock.settimeout(0.2)
             while time.monotonic() < end:
                 assert self.process.poll() is None, f"it has ended: {self._told()}"
@@ -247,9 +252,29 @@ class LibcoapServer(Running):
                     time.sleep(0.01)
         raise AssertionError(f"it answers no ping: {self._told()}")
 
-    def uri(self, path: str) -> str:
+    def uri(self, path: str = "") -> str:
         """The URI of a resource; ``path`` may have a query."""
-        return f"coap://127.0.0.1:{self.port}{path}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"coap://{host}:{self.port}{path}"
+
+
+class AiocoapServer(Running):
+    """aiocoap's server with the resources of aiocoap_server.py."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.port = free_port(host)
+        program = Path(__file__).with_name("aiocoap_server.py")
+        super().__init__([sys.executable, str(program), host, str(self.port)])
+        self._uri = f"coap://[{host}]" if ":" in host else f"coap://{host}"
+        try:
+            self.wait_for_line("READY")
+        except BaseException:
+            self.close()
+            raise
+
+    def uri(self, path: str = "") -> str:
+        """The URI of a resource; ``path`` may have a query."""
+        return f"{self._uri}:{self.port}{path}"
 
 
 # -- a program that runs to its end ------------------------------------------------------
