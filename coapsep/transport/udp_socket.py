@@ -54,21 +54,21 @@ class UdpSocket:
     """One bound socket."""
 
     def __init__(self, sock: socket.socket, datagram_size: int, *, client: bool) -> None:
-        self.raw = sock
-        self.family = sock.family
-        self.address = from_sockaddr(sock.getsockname())
-        self.wildcard = self.address.host in ("0.0.0.0", "::")
+        self.raw: socket.socket = sock
+        self.family: int = sock.family
+        self.address: Address = from_sockaddr(sock.getsockname())
+        self.wildcard: bool = self.address.host in ("0.0.0.0", "::")
         # One byte more than is allowed shows that a datagram is too long.
         self._size = datagram_size + 1 if _SYSTEM_CUTS else _LONGEST
         #: Datagrams to a group, or to all: nobody may be answered for one.
-        self.dropped = 0
+        self.dropped: int = 0
         #: Errors of the network that are no reason to give up.
-        self.ignored_errors = 0
+        self.ignored_errors: int = 0
         self._sessions: dict[tuple[SockAddr, bytes], Session] = {}
-        self.tells_destination = not client and self.wildcard and self._ask_for_destination()
-        self.tells_errors = client and ask_for_errors(sock)
+        self.tells_destination: bool = not client and self.wildcard and self._ask_for_destination()
+        self.tells_errors: bool = client and ask_for_errors(sock)
         #: A call has failed with the last error of the queue; the queue still has it.
-        self.errors_wait = False
+        self.errors_wait: bool = False
 
     def _ask_for_destination(self) -> bool:
         if not hasattr(self.raw, "recvmsg"):
