@@ -56,9 +56,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
-    """Branch coverage of the unit and shell tests, as a table and as HTML."""
+    """Branch coverage of all tests without real sockets, as a table and as HTML."""
     session.install("-e", ".[dev]")
-    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/shell")
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", "tests/shell", "tests/figures")
     session.run("coverage", "report", "--show-missing", "--skip-covered")
     session.run("coverage", "html")
 

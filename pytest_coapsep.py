@@ -74,7 +74,12 @@ async def coap_network(request: pytest.FixtureRequest) -> AsyncGenerator[Network
     """
     from coapsep.testing import open_network
 
-    settings = request.node.stash[_SETTINGS]
+    settings = request.node.stash.get(_SETTINGS, None)
+    if settings is None:  # too late for a clock
+        raise RuntimeError(
+            "coap_network was asked for with getfixturevalue: make it an argument of the test,"
+            " or name it in pytest.mark.usefixtures"
+        )
     async with open_network(
         seed=settings.seed,
         conditions=settings.conditions,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -45,6 +44,7 @@ class Arguments(argparse.Namespace):
     """What was typed, read. What a command does not have is as if it were not typed."""
 
     command: str
+    parser: argparse.ArgumentParser
     uri: CoapURI
     timeout: float
     json: bool
@@ -79,7 +79,16 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     Raises SystemExit after --help and --version, and with a line on standard error if it
     makes no sense.
     """
-    return _parser().parse_args(argv, namespace=Arguments())
+    arguments, rest = _parser().parse_known_args(argv, namespace=Arguments())
+    # argparse takes the filters that follow the URI at once, but not those behind an option.
+    options = [text for text in rest if text.startswith("-")]
+    if rest and (options or arguments.command != "discover"):
+        arguments.parser.error(f"unrecognized arguments: {' '.join(options or rest)}")
+    try:
+        arguments.filters = [*arguments.filters, *map(values.link_filter, rest)]
+    except argparse.ArgumentTypeError as exc:
+        arguments.parser.error(f"argument NAME=VALUE: {exc}")
+    return arguments
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +102,9 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
-        print(f"coapsep {importlib.metadata.version('coapsep')}")
+        from importlib.metadata import version  # 10 ms, which no other command needs
+
+        print(f"coapsep {version('coapsep')}")
         parser.exit()
 
 
@@ -117,6 +128,7 @@ def _parser() -> _Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        made.set_defaults(parser=made)
         return made
 
     for name, about in _METHODS.items():

@@ -19,6 +19,7 @@ from coapsep.cli.exits import Exit, Failed
 
 #: Bytes that are read from a file, at most. No payload is as large by far.
 _LARGEST = 1024 * 1024
+_PIECE = 65_536
 
 
 class OutputFile:
@@ -91,12 +92,23 @@ def open_files(arguments: Arguments) -> Iterator[Files]:
 def _read(path: str) -> bytes:
     try:
         if path == "-":
-            payload = b"" if sys.stdin is None else sys.stdin.buffer.read(_LARGEST + 1)
+            payload = b"" if sys.stdin is None else _read_all(sys.stdin.fileno())
         else:
             with open(path, "rb") as file:
-                payload = file.read(_LARGEST + 1)
+                payload = _read_all(file.fileno())
     except OSError as exc:
         raise Failed(Exit.FILE, f"cannot read {path}: {exc.strerror or exc}") from exc
     if len(payload) > _LARGEST:
         raise Failed(Exit.USAGE, f"{path} has more than {_LARGEST} bytes: no request is as large")
     return payload
+
+
+def _read_all(descriptor: int) -> bytes:
+    """All of it, or a piece more than the most."""
+    pieces = []
+    size = 0
+    # One read() of a file for all of it would miss a Ctrl-C that comes between two of its own.
+    while size <= _LARGEST and (piece := os.read(descriptor, _PIECE)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)

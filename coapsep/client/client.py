@@ -241,6 +241,7 @@ class Client:
         )
         self._listeners.add(responses)
         try:
+            responses.check()
             yield responses
         finally:
             self._listeners.discard(responses)
@@ -342,6 +343,11 @@ class Client:
             listener = event.exchange.attachment
             assert isinstance(listener, GroupResponses)
             listener.add(event.message, event.session)
+        elif isinstance(event, events.GroupRequestFailed):
+            listener = event.exchange.attachment
+            assert isinstance(listener, GroupResponses)
+            text = f"{events.Failure.UNREACHABLE.value}: {event.detail}"
+            listener.fail(PeerUnreachable(f"{event.exchange.session.peer}: {text}"))
 
 
 def _read_method(method: Code) -> Code:

@@ -7,6 +7,7 @@ import trio
 from coapsep.address import Session
 from coapsep.client.response import ClientResponse
 from coapsep.client.waiter import raise_closed
+from coapsep.errors import PeerUnreachable
 from coapsep.message.message import Message
 
 #: Responses that wait for a listener who is slow; later ones are dropped.
@@ -24,6 +25,7 @@ class GroupResponses:
         self._deadline = deadline
         self._send, self._receive = trio.open_memory_channel[ClientResponse](_BUFFER)
         self._closed = False
+        self._failure: PeerUnreachable | None = None
         #: Responses that were lost because nobody took them from here in time.
         self.dropped: int = 0
 
@@ -42,6 +44,7 @@ class GroupResponses:
             pass
         if self._closed:
             await raise_closed()
+        self.check()
         raise StopAsyncIteration
 
     # -- for the client --------------------------------------------------------------
@@ -55,6 +58,16 @@ class GroupResponses:
             self._send.send_nowait(response)
         except trio.WouldBlock:
             self.dropped += 1
+
+    def fail(self, failure: PeerUnreachable) -> None:
+        """The request did not leave, so none will come."""
+        self._failure = failure
+        self._send.close()
+
+    def check(self) -> None:
+        """Raise what it failed with, if it has."""
+        if self._failure is not None:
+            raise self._failure
 
     def end(self, *, closed: bool = False) -> None:
         """No more will come, because nobody listens, or because the client is closed."""

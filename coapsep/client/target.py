@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import TypeAlias
 
 import attrs
@@ -124,5 +124,7 @@ def _check_address(address: Address) -> None:
 
 
 def is_group(address: Address) -> bool:
-    """Whether it is a multicast address."""
-    return ip_address(address.host).is_multicast
+    """Whether it is a multicast address, one of IPv4 that is written as IPv6 included."""
+    host = ip_address(address.host)
+    mapped = host.ipv4_mapped if isinstance(host, IPv6Address) else None
+    return (mapped or host).is_multicast

@@ -147,6 +147,7 @@ class Core:
     def unsent(self, data: bytes, session: Session, detail: str, now: float) -> None:
         """The system refused to send this datagram; ``detail`` is its word for it."""
         self._requests.unsent(data, session, detail, now)
+        self._groups.unsent(data, session, detail)
 
     def next_deadline(self) -> float:
         """When to call ``handle_timers``; ``inf`` for not at all."""
@@ -226,7 +227,9 @@ class Core:
         attachment: object,
         now: float,
     ) -> GroupExchange:
-        """Ask a group, once. Each response is a GroupResponse, until ``end_group_request``."""
+        """Ask a group, once. Each response is a GroupResponse, until ``end_group_request``;
+        GroupRequestFailed says that it did not leave.
+        """
         return self._groups.send(session, code, options, payload, attachment, now)
 
     def end_group_request(self, exchange: GroupExchange) -> None:

@@ -96,6 +96,15 @@ class GroupResponse:
     session: Session
 
 
+@attrs.frozen
+class GroupRequestFailed:
+    """A request of ours to a group could not be sent."""
+
+    exchange: GroupExchange
+    detail: str
+    """The system's word for it, for people."""
+
+
 ServerEvent: TypeAlias = RequestReceived | RequestEnded | ResponseUndelivered
-ClientEvent: TypeAlias = ResponseReceived | RequestFailed | GroupResponse
+ClientEvent: TypeAlias = ResponseReceived | RequestFailed | GroupResponse | GroupRequestFailed
 Event: TypeAlias = ServerEvent | ClientEvent

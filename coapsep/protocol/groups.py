@@ -19,7 +19,7 @@ from coapsep.message.options import Options
 from coapsep.numbers import Code, Type
 from coapsep.params import Tuning
 from coapsep.protocol.dedup import Dedup
-from coapsep.protocol.events import Event, GroupResponse
+from coapsep.protocol.events import Event, GroupRequestFailed, GroupResponse
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import GroupExchange, Peer
 from coapsep.protocol.requests import UNDERSTOOD
@@ -96,6 +96,12 @@ class Groups:
         self._counters.responses += 1
         self._events.append(GroupResponse(exchange, response, session))
         return True
+
+    def unsent(self, data: bytes, session: Session, detail: str) -> None:
+        """The system refused to send this datagram; it may be no request to a group."""
+        exchange = self._tokens.get(data[4 : 4 + (data[0] & 15)]) if data else None
+        if exchange is not None and exchange.session == session:
+            self._events.append(GroupRequestFailed(exchange, detail))
 
     def end(self, exchange: GroupExchange) -> None:
         """Nobody listens any more: what still comes is for nobody."""

@@ -39,7 +39,7 @@ from coapsep.numbers import CODES, Code, OptionNumber, Type
 from coapsep.testing.pattern import Open, Pattern, Slot
 
 _HEAD = re.compile(r"\s*(CON|NON|ACK|RST) \[MID=(?:0x([0-9a-fA-F]{4})|(\*|\$[A-Za-z_]\w*))\]")
-_FIELD = re.compile(r'\s*((?:"(?:[^"\\]|\\.)*"|[^",])*?)\s*(?=,|$)')
+_FIELD = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])*(?=,|$)')
 _NUMERIC_CODE = re.compile(r"([0-7])\.(\d\d)(?: (.*))?")
 _NUMBERED = re.compile(r"Option (\d{1,5})")
 _BLOCK = re.compile(r"([12]):(\d{1,7})/([01])/(\d{1,4})")
@@ -110,9 +110,10 @@ class _Reader:
                 raise self._error(
                     self._text.index('"', at), "a string that ends, with a comma after it"
                 )
-            if not field[1]:
-                raise self._error(field.start(1), "a field between the commas")
-            yield _Field(field[1], field.start(1))
+            text = field[0].strip()
+            if not text:
+                raise self._error(at + 1, "a field between the commas")
+            yield _Field(text, field.end() - len(field[0].lstrip()))
             at = field.end()
 
     # -- in this order ---------------------------------------------------------------

@@ -25,7 +25,7 @@ async def network(autojump_clock: MockClock) -> AsyncGenerator[Network, None]:
 
 @pytest.fixture
 def sensor() -> Sensor:
-    """What our server has at /temperature."""
+    """What our server has at /temperature, to GET, and at /options, to PUT."""
     return Sensor()
 
 
@@ -34,6 +34,7 @@ async def server(network: Network, sensor: Sensor) -> AsyncGenerator[Server, Non
     """Ours."""
     router = Router()
     router.get("/temperature")(sensor.answer)
+    router.put("/options")(sensor.answer)
     async with open_server(
         router, transport=network.bind(SERVER.host, SERVER.port), rng=random.Random(1)
     ) as server:

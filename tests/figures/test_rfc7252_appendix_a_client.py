@@ -124,6 +124,31 @@ async def test_figure_20_in_another_order(
     await as_server.expect_nothing()
 
 
+async def test_figure_20_both_acks_are_lost(
+    autojump_clock: MockClock, client: Client, as_server: ScriptedPeer
+) -> None:
+    """Whoever misses an ACK sends again, and the copy is acknowledged once more."""
+    outcome = await ask_while_playing(
+        client,
+        as_server,
+        """
+        <-- CON [MID=$m], GET, /temperature, T=$t
+        --X ACK [MID=$m]
+        @ 2..3.1
+        <-- CON [MID=$m], GET, /temperature, T=$t
+        --> ACK [MID=$m]
+        @ 60
+        --> CON [MID=0xad7b], 2.05 Content, T=$t, "22.3 C"
+        X-- ACK [MID=0xad7b]
+        @ 62.5
+        --> CON [MID=0xad7b], 2.05 Content, T=$t, "22.3 C"
+        <-- ACK [MID=0xad7b]
+        """,
+    )
+    assert_answered(outcome)
+    await as_server.expect_nothing()
+
+
 async def test_figure_21(
     autojump_clock: MockClock, network: Network, as_server: ScriptedPeer
 ) -> None:

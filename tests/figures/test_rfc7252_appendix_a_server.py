@@ -90,6 +90,27 @@ async def test_figure_20(
     assert server.statistics().delivered == 1
 
 
+async def test_figure_20_its_ack_is_lost(
+    autojump_clock: MockClock, as_client: ScriptedPeer, sensor: Sensor, server: Server
+) -> None:
+    """The separate response is sent again, and the second ACK ends it."""
+    sensor.takes = 5
+    await as_client.play(
+        """
+        --> CON [MID=0x7d38], GET, /temperature, T=53
+        <-- ACK [MID=0x7d38]
+        <-- CON [MID=$s], 2.05 Content, T=53, "22.3 C"
+        --X ACK [MID=$s]
+        @ 7..8.1
+        <-- CON [MID=$s], 2.05 Content, T=53, "22.3 C"
+        --> ACK [MID=$s]
+        """
+    )
+    await as_client.expect_nothing()
+    assert sensor.asked == 1
+    assert server.statistics().delivered == 1
+
+
 async def test_figure_20_nobody_acknowledges(
     autojump_clock: MockClock, as_client: ScriptedPeer, sensor: Sensor
 ) -> None:

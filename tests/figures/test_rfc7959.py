@@ -41,3 +41,17 @@ async def test_figure_3_by_our_server(
     )
     await as_client.expect_nothing()
     assert sensor.asked == 0
+
+
+async def test_figure_7_by_our_server(
+    autojump_clock: MockClock, as_client: ScriptedPeer, sensor: Sensor
+) -> None:
+    """The first block of a body is refused, not taken for the whole."""
+    await as_client.play(
+        """
+        --> CON [MID=0x04d2], PUT, /options, 1:0/1/128, "the first of several"
+        <-- ACK [MID=0x04d2], 4.02 Bad Option, ...
+        """
+    )
+    await as_client.expect_nothing()
+    assert sensor.asked == 0

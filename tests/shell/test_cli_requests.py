@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,14 +111,22 @@ async def test_a_file(
     assert [request.content_format for request in asked] == [None, ContentFormat.OCTET_STREAM]
 
 
+@pytest.fixture
+def standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    file = tmp_path / "stdin"
+    file.write_bytes(b"from\x00a pipe")
+    with open(file) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield
+
+
 async def test_standard_input(
     autojump_clock: MockClock,
     network: Network,
     server: Server,
     asked: list[Request],
-    monkeypatch: pytest.MonkeyPatch,
+    standard_input: None,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from\x00a pipe")))
     await command(network, "put", f"{SERVER}/any", "-f", "-", "-t", "cbor")
     (request,) = asked
     assert (request.payload, request.content_format) == (b"from\x00a pipe", ContentFormat.CBOR)

@@ -256,6 +256,22 @@ async def test_hypothesis(coap_network, number):
     result.stdout.fnmatch_lines(["test_sync uses coap_network, so it must be an async function*"])
 
 
+def test_a_network_that_is_asked_for_too_late_is_told(suite: Suite) -> None:
+    result = suite.run(
+        """
+@pytest.fixture
+def late(request):
+    return request.getfixturevalue("coap_client")
+
+@pytest.mark.trio
+async def test_it(late):
+    pass
+"""
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*RuntimeError: coap_network was asked for with *"])
+
+
 def test_it_can_be_turned_off(suite: Suite) -> None:
     result = suite.run(
         "async def test_it(coap_network):\n    pass\n\ndef test_other():\n    pass\n",

@@ -287,6 +287,7 @@ class Scenario:
         assert isinstance(event, ResponseReceived), event
         assert event.exchange is exchange
         assert exchange.stage is Stage.OVER
+        assert exchange.transmission is None
         return event.message
 
     def failure(self, exchange: ClientExchange) -> Failure:
@@ -295,6 +296,7 @@ class Scenario:
         assert isinstance(event, RequestFailed), event
         assert event.exchange is exchange
         assert exchange.stage is Stage.OVER
+        assert exchange.transmission is None
         return event.failure
 
     # -- several steps ---------------------------------------------------------------

@@ -43,6 +43,19 @@ def test_defaults() -> None:
     assert (arguments.filters, arguments.seconds, arguments.interface) == ([], None, None)
 
 
+def test_options_may_stand_anywhere() -> None:
+    for argv in (
+        ["discover", "--json", "host", "rt=x", "ct=0"],
+        ["discover", "host", "--json", "rt=x", "ct=0"],
+        ["discover", "host", "rt=x", "--json", "ct=0"],
+        ["discover", "host", "rt=x", "ct=0", "--json"],
+    ):
+        arguments = parse(argv)
+        assert arguments.json
+        assert arguments.uri == parse_uri("coap://host")
+        assert arguments.filters == ["rt=x", "ct=0"]
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -100,8 +113,8 @@ USAGE = [
     ([], "coapsep: the following arguments are required: COMMAND"),
     (["fetsh", "host"], "coapsep: argument COMMAND: invalid choice: 'fetsh'"),
     (["get"], "coapsep get: the following arguments are required: URI"),
-    (["get", "host", "--time", "5"], "coapsep: unrecognized arguments: --time 5"),
-    (["get", "host", "-d", "x"], "coapsep: unrecognized arguments: -d x"),
+    (["get", "host", "--time", "5"], "coapsep get: unrecognized arguments: --time"),
+    (["get", "host", "-d", "x"], "coapsep get: unrecognized arguments: -d"),
     (["put", "host", "-d", "x", "-f", "y"], "coapsep put: argument -f/--file: not allowed with"),
     (["get", "host", "-v", "-q"], "coapsep get: argument -q/--quiet: not allowed with"),
     # URIs
@@ -144,6 +157,9 @@ USAGE = [
     (["ping", "host", "-c", "0"], "coapsep ping: argument -c/--count: it is a whole number of"),
     # filters
     (["discover", "host", "rt"], "coapsep discover: argument NAME=VALUE: a filter is NAME=VALUE"),
+    (["discover", "host", "--json", "rt"], "coapsep discover: argument NAME=VALUE: a filter is"),
+    (["discover", "host", "a=b", "--jsn", "c=d"], "coapsep discover: unrecognized arguments: --j"),
+    (["ping", "host", "other"], "coapsep ping: unrecognized arguments: other"),
     (["discover", "host", "=x"], "coapsep discover: argument NAME=VALUE: a filter is NAME=VALUE"),
     (["discover", "host", "rt=" + "x" * 253], "coapsep discover: argument NAME=VALUE: Uri-Query"),
 ]

@@ -15,7 +15,7 @@ from coapsep.message.message import Message
 from coapsep.message.options import Options
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.events import GroupResponse
+from coapsep.protocol.events import GroupRequestFailed, GroupResponse
 from coapsep.protocol.records import GroupExchange, Stage
 from tests.unit.scenario import (
     PEER,
@@ -328,12 +328,25 @@ def test_a_response_that_is_too_large_is_rejected() -> None:
     assert exchange.request.token == request.token
 
 
+def test_that_the_request_could_not_be_sent_is_told() -> None:
+    s = client()
+    exchange, request = asked(s)
+    for other in (b"", b"\x58", encode(request)[:8], encode(attrs.evolve(request, token=b"1"))):
+        s.unsent(other, GROUP, "no route")
+    s.unsent(encode(request), member(1), "no route")
+    assert s.events() == []
+    s.unsent(encode(request), GROUP, "no route")
+    assert s.events() == [GroupRequestFailed(exchange, "no route")]
+    end(s, exchange)
+    s.unsent(encode(request), GROUP, "no route")
+    assert s.events() == []
+
+
 def test_whatever_the_network_says_of_the_request_does_not_end_it() -> None:
     s = client()
     exchange, request = asked(s)
     s.refused(encode(request), GROUP)
     s.refused(encode(request), member(1))
-    s.unsent(encode(request), GROUP)
     s.lose(GROUP)
     assert s.events() == []
     s.receive(separate(request, MID, Type.NON), member(1))

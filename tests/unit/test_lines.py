@@ -293,6 +293,11 @@ def test_a_wrong_line_says_what_belongs_there(line: str, expected: str) -> None:
     assert line in str(caught.value)
 
 
+def test_blanks_before_a_string_without_end_cost_no_time() -> None:
+    with pytest.raises(ValueError, match="a string that ends"):
+        parse_line("ACK [MID=0x0001], 2.05," + " " * 20_000 + '"')
+
+
 def test_a_wrong_line_says_where() -> None:
     with pytest.raises(ValueError) as caught:
         parse_line("ACK [MID=$a], 2.05, ETag=1, T=$t")

@@ -10,7 +10,7 @@ import pytest
 from coapsep.address import Address, Session
 from coapsep.message.codec import encode
 from coapsep.numbers import Code, Type
-from coapsep.params import Tuning
+from coapsep.params import Limits, Tuning
 from coapsep.protocol.records import Stage
 from tests.unit.scenario import (
     CLIENT,
@@ -360,8 +360,20 @@ def test_after_its_lifetime_a_copy_is_a_response_that_nobody_expects() -> None:
     assert s.events() == []
 
 
+def test_of_more_responses_than_there_is_room_for_the_latest_are_remembered() -> None:
+    """None is owed anything more, so the oldest leaves first; see Limits.dedup_entries."""
+    s = Scenario(limits=Limits(dedup_entries=2), serves=False)
+    for mid in range(6):
+        exchange, request = s.acknowledged()
+        s.receive(separate(request, mid))
+        assert s.response(exchange)
+        s.receive(separate(request, mid))
+        assert s.sent() == [ack(mid)] * 2
+    assert s.core.statistics().dedup_evicted == 4
+
+
 def test_where_there_is_no_room_to_remember_it_a_response_is_taken_all_the_same() -> None:
-    s = Scenario(limits=attrs.evolve(Scenario().limits, dedup_entries=1))
+    s = Scenario(limits=Limits(dedup_entries=1))
     s.open(con(1, Code.POST))  # in progress, so it does not leave the table
     s.at(1.0)
     s.drain()

@@ -396,3 +396,38 @@ async def test_a_group_of_another_family_is_out_of_reach(
     with pytest.raises(PeerUnreachable, match="no way"):
         async with client.multicast("coap://[ff02::fd]/"):
             raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize("group", [GROUP, "ff02::fd"])
+async def test_no_way_to_a_group_is_told_at_once(
+    autojump_clock: MockClock, network: Network, group: str
+) -> None:
+    """A machine without a route to groups is nothing unusual."""
+    host = "2001:db8::2" if ":" in group else CLIENT
+    uri = f"coap://[{group}]" if ":" in group else f"coap://{group}"
+    network.fail_sends(host, group, OSError(101, "Network is unreachable"))
+    async with open_client(transport=network.bind(host)) as client:
+        with pytest.raises(PeerUnreachable, match=r":5683: unreachable: Network is unreachable$"):
+            async with client.multicast(uri, "/a"):
+                raise AssertionError("not reached")
+        assert client.statistics().own_requests == 0
+
+
+async def test_no_way_to_a_group_once_the_socket_has_room(
+    autojump_clock: MockClock, network: Network
+) -> None:
+    """By then somebody listens, and is told."""
+    transport = network.bind(CLIENT)
+    network.fail_sends(CLIENT, GROUP, OSError(101, "Network is unreachable"))
+    async with open_client(transport=transport) as client:
+        transport.blocked = True
+        async with client.multicast(seconds=100) as responses, trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                with pytest.raises(PeerUnreachable):
+                    await anext(responses)
+
+            nursery.start_soon(listen)
+            await trio.sleep(1)
+            transport.blocked = False
+        assert trio.current_time() == 1

@@ -158,6 +158,7 @@ async def test_ipv6_in_all_its_spellings_is_one_peer(
         ((Address(SERVER, 0),), {}, ValueError, "nothing can be sent to port 0"),
         (("coap://224.0.1.187/a",), {}, ValueError, r"ask it with multicast\(\)"),
         ((Address("ff02::fd", 5683),), {}, ValueError, r"ask it with multicast\(\)"),
+        (("coap://[::ffff:224.0.1.187]",), {}, ValueError, r"ask it with multicast\(\)"),
         ((f"{URI}/a", "/b"), {}, ValueError, "leave out the other one, '/b'"),
         ((PEER, "/a#b"), {}, ValueError, "write # as %23"),
         ((PEER, "/a b"), {}, ValueError, "write as %20"),
