@@ -80,8 +80,6 @@ def _options(options: Options) -> dict[str, Value | list[Value]]:
 
 
 def _option(kind: Format, value: bytes) -> Value:
-    if kind is Format.EMPTY:
-        return True
     if kind is Format.UINT:
         return int.from_bytes(value, "big")
     return value.decode() if kind is Format.STRING else f"0x{value.hex()}"

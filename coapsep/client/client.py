@@ -174,7 +174,7 @@ class Client:
             self._reconsider(wanted, exc)
             raise
 
-    async def discover(self, target: TargetLike, **wanted: str | int) -> tuple[Link, ...]:
+    async def discover(self, target: TargetLike, /, **wanted: str | int) -> tuple[Link, ...]:
         """The resources of a peer, as its ``/.well-known/core`` lists them (RFC 6690).
 
         ``discover(peer, rt="light*", if_="actuator")`` asks for those that match all of it;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -254,6 +255,19 @@ async def test_a_group_in_ipv6(autojump_clock: MockClock, network: Network) -> N
         ran = await command(network, "discover", "[ff05::fd]", host="fd00::2")
     assert ran.code == 0
     assert ran.output.startswith("coap://[fd00::1]\n")
+
+
+async def test_a_group_that_the_system_does_not_send_to(
+    autojump_clock: MockClock, network: Network
+) -> None:
+    network.fail_sends(CLIENT, GROUP, OSError(errno.ENETUNREACH, "Network is unreachable"))
+    began = trio.current_time()
+    ran = await command(network, "discover", GROUP)
+    assert trio.current_time() == began
+    assert (ran.code, ran.data) == (7, b"")
+    assert ran.errors.startswith("coapsep: ")
+    assert "Network is unreachable" in ran.errors
+    assert ran.errors.count("\n") == 1
 
 
 async def test_no_way_to_a_group(autojump_clock: MockClock, network: Network) -> None:

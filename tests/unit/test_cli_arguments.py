@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from coapsep import ContentFormat, OptionNumber, __version__, parse_uri
+from coapsep import (
+    BadResponse,
+    ContentFormat,
+    OptionNumber,
+    PeerUnreachable,
+    RequestTimedOut,
+    ResetByPeer,
+    __version__,
+    parse_uri,
+)
 from coapsep.cli.arguments import parse
-from coapsep.cli.exits import MEANINGS, Exit
+from coapsep.cli.exits import MEANINGS, Exit, failure_of
 from coapsep.cli.formats import NAMES, Kind, kind_of, name_of
 from coapsep.cli.main import main
 from coapsep.cli.values import option
+from coapsep.errors import MessageIdsExhausted
 from coapsep.message.options import DEFINITIONS, Format, option_name
 
 
@@ -175,6 +185,22 @@ def test_usage_errors_are_one_line(
     assert told.err.startswith(text)
     assert told.err.count("\n") == 1
     assert " --help)" in told.err
+
+
+def test_each_failure_of_the_client_has_its_exit_code() -> None:
+    codes = {
+        RequestTimedOut: Exit.TIMED_OUT,
+        PeerUnreachable: Exit.UNREACHABLE,
+        ResetByPeer: Exit.RESET,
+        BadResponse: Exit.BAD_RESPONSE,
+        MessageIdsExhausted: Exit.UNEXPECTED,
+        ValueError: Exit.USAGE,
+    }
+    for kind, exit_code in codes.items():
+        failure = failure_of(kind("\x1b\n"))
+        assert failure.exit_code is exit_code
+        assert str(failure).startswith(r"\u001b\n")
+        assert str(failure).isprintable()
 
 
 def test_help_says_what_the_exit_codes_mean(capsys: pytest.CaptureFixture[str]) -> None:

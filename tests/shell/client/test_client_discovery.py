@@ -59,6 +59,7 @@ FILTERS: list[tuple[dict[str, str | int], tuple[Link, ...]]] = [
     ({"href": "/fw"}, (FIRMWARE,)),
     ({"sz": 4096, "title": "Firm*"}, (FIRMWARE,)),
     ({"rt": "none"}, ()),
+    ({"target": "any"}, ()),  # no name is taken
 ]
 
 
