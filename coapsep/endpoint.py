@@ -141,7 +141,8 @@ class Endpoint:
         return exchange
 
     async def wait_sent(self) -> None:
-        """Wait until the socket has taken everything, or all is over; at once if it has."""
+        """Wait until the socket has taken everything, or all is over."""
+        await trio.lowlevel.checkpoint()
         while self._unsent and not self.over:
             await self._next_step()
 

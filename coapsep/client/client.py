@@ -23,6 +23,7 @@ from coapsep.client.waiter import Waiter
 from coapsep.endpoint import Endpoint
 from coapsep.errors import BadResponse, PeerUnreachable, RequestFailed, RequestTimedOut
 from coapsep.message.linkformat import Link, matches
+from coapsep.message.memo import Memo
 from coapsep.message.options import Options
 from coapsep.numbers import Code, ContentFormat, Type
 from coapsep.params import Limits, Tuning
@@ -46,7 +47,8 @@ class Client:
 
     Any number of tasks may ask at a time. To each peer the requests leave in their order,
     ``Tuning.nstart`` at a time (RFC 7252 section 4.7), and some 265 a second at most over
-    minutes: a message ID serves again only after 247 s.
+    minutes: a message ID serves again only after 247 s. A NON request that nobody answers keeps
+    its turn until ``Tuning.probing_rate`` has paid for it, a second for each byte by default.
 
     Cancelling a request ends it: nothing more is sent for it, the next one to that peer leaves
     at once, and a late response is rejected. Whether the peer acted on it is unknown.
@@ -72,7 +74,7 @@ class Client:
         self._destinations = Destinations(self._ping)
         self._waiters: set[Waiter] = set()
         self._listeners: set[GroupResponses] = set()
-        self._groups: dict[Address, bool] = {}
+        self._groups: Memo[Address, bool] = Memo(_KNOWN)
 
     # -- asking ----------------------------------------------------------------------
 
@@ -93,7 +95,8 @@ class Client:
 
         Raises a RequestFailed: RequestTimedOut if nobody acknowledged it, ResetByPeer,
         PeerUnreachable, BadResponse. ValueError or TypeError if it is no request that can be
-        sent; ``trio.ClosedResourceError`` if the client is closed.
+        sent; LocalProtocolError if it remembers ``Limits.peers`` peers already;
+        ``trio.ClosedResourceError`` if the client is closed.
         """
         method = _read_method(method)
         wanted = self._targets.read(target, path, parts.get("query", ()))
@@ -323,11 +326,10 @@ class Client:
             raise PeerUnreachable(f"{address}: {exc.strerror or exc}") from exc
 
     def _is_group(self, address: Address) -> bool:
-        known = self._groups.get(address)
+        known = self._groups.entries.get(address)
         if known is None:
-            if len(self._groups) >= _KNOWN:
-                self._groups.clear()
-            known = self._groups[address] = is_group(address)
+            known = is_group(address)
+            self._groups.keep(address, known)
         return known
 
     def _on_event(self, event: events.Event) -> None:

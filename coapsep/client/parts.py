@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from coapsep.client.retry import Retry
 from coapsep.message.options import EMPTY, Options
-from coapsep.numbers import ContentFormat
+from coapsep.numbers import ContentFormat, OptionNumber
 
 #: What any UDP datagram can hold beside a header and a token, bytes.
 _LARGEST = 65_000
@@ -26,7 +26,7 @@ class RequestParts(TypedDict, total=False):
     accept: int
     """The one content format that the response may have."""
     options: Options
-    """Any other options."""
+    """Any other options. A Uri-Host among them takes the place of the URI's."""
     confirmable: bool
     """False sends it once, as a NON, without acknowledgement or retransmission."""
     retry: Retry
@@ -62,6 +62,9 @@ def read_parts(parts: RequestParts, uri_options: Options) -> tuple[Options, byte
         # What is named goes before what is among the others, as in a Response.
         taken = {number for number, _ in named}
         options = Options([*named, *(pair for pair in options if pair[0] not in taken)])
+    if options.uri_host is not None:
+        # A second one would be an option that no server understands (RFC 7252 section 5.4.5).
+        uri_options = Options(pair for pair in uri_options if pair[0] != OptionNumber.URI_HOST)
     options = Options([*uri_options, *options]) if options else uri_options
     size = len(payload) + sum(5 + len(value) for _, value in options)
     if size > _LARGEST:

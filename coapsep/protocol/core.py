@@ -228,7 +228,7 @@ class Core:
         now: float,
     ) -> GroupExchange:
         """Ask a group, once. Each response is a GroupResponse, until ``end_group_request``;
-        GroupRequestFailed says that it did not leave.
+        GroupRequestFailed says that it did not leave, and is over.
         """
         return self._groups.send(session, code, options, payload, attachment, now)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 
+from coapsep.address import Session
+from coapsep.errors import LocalProtocolError
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Entry, Peer
@@ -129,11 +131,29 @@ class Dedup:
             self._ghosts += 1
         self._sweep()
 
-    def forget_a_peer(self, now: float) -> bool:
+    def obtain_peer(self, session: Session, now: float, *, heard: bool = True) -> Peer | None:
+        """The peer, made if it is new. If the table of peers is full, one that may be
+        forgotten early leaves; None if there is none."""
+        # A peer of which nothing was ever heard was not heard just now.
+        last_heard = now if heard else -math.inf
+        peer = self._peers.obtain(session, last_heard)
+        if peer is None and self._forget_a_peer(now):
+            peer = self._peers.obtain(session, last_heard)
+        return peer
+
+    def obtain_peer_to_ask(self, session: Session, now: float) -> Peer:
+        """The same for a request of ours. Raises LocalProtocolError if there is no room."""
+        peer = self.obtain_peer(session, now, heard=False)
+        if peer is None:
+            raise LocalProtocolError(
+                f"{self._limits.peers} peers are remembered already: raise Limits.peers"
+            )
+        return peer
+
+    def _forget_a_peer(self, now: float) -> bool:
         """Forget all of one peer that may be forgotten early; False if none was found.
 
-        For a full table of peers: else a few hundred forged addresses a second would keep
-        every newcomer out.
+        Else a few hundred forged addresses a second would keep every newcomer out.
         """
         for peer in self._peers.oldest(_LOOK_AT):
             if len(peer.evictable) == len(peer.seen) and peer.is_idle(now):

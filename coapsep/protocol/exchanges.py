@@ -93,9 +93,7 @@ class Exchanges:
         if unknown:
             self._refuse_options(request, session, unknown)
             return
-        peer = self._peers.obtain(session, now)
-        if peer is None and self._dedup.forget_a_peer(now):
-            peer = self._peers.obtain(session, now)
+        peer = self._dedup.obtain_peer(session, now)
         if peer is None:
             self._refuse(request, session)
             return

@@ -6,13 +6,11 @@ come from anywhere: the token alone finds it again (section 8.2).
 
 from __future__ import annotations
 
-import math
 import random
 
 import attrs
 
 from coapsep.address import Session
-from coapsep.errors import LocalProtocolError
 from coapsep.message.codec import Codec, empty
 from coapsep.message.message import Message
 from coapsep.message.options import Options
@@ -21,9 +19,10 @@ from coapsep.params import Tuning
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event, GroupRequestFailed, GroupResponse
 from coapsep.protocol.peers import Peers
-from coapsep.protocol.records import GroupExchange, Peer
+from coapsep.protocol.records import GroupExchange
 from coapsep.protocol.requests import UNDERSTOOD
 from coapsep.protocol.statistics import Counters
+from coapsep.protocol.tokens import draw_token
 
 
 class Groups:
@@ -67,12 +66,10 @@ class Groups:
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full, MessageIdsExhausted if the group was asked too often.
         """
-        token = self._draw_token()
+        token = draw_token(self._rng, self._tuning.token_bytes, self._tokens)
         draft = Message(code, Type.NON, 0, token, options, payload)
         self._codec.encode(draft)  # raises before anything has changed
-        peer = self._obtain(session, -math.inf, now)
-        if peer is None:
-            raise LocalProtocolError("the table of peers is full: raise Limits.peers")
+        peer = self._dedup.obtain_peer_to_ask(session, now)
         try:
             mid = self._peers.message_ids(peer).allocate(now)
         finally:
@@ -101,6 +98,7 @@ class Groups:
         """The system refused to send this datagram; it may be no request to a group."""
         exchange = self._tokens.get(data[4 : 4 + (data[0] & 15)]) if data else None
         if exchange is not None and exchange.session == session:
+            self.end(exchange)
             self._events.append(GroupRequestFailed(exchange, detail))
 
     def end(self, exchange: GroupExchange) -> None:
@@ -108,25 +106,12 @@ class Groups:
         if self._tokens.get(exchange.request.token) is exchange:
             del self._tokens[exchange.request.token]
 
-    def _draw_token(self) -> bytes:
-        size = self._tuning.token_bytes
-        while True:
-            token = self._rng.getrandbits(8 * size).to_bytes(size, "big")
-            if token not in self._tokens:
-                return token
-
-    def _obtain(self, session: Session, heard: float, now: float) -> Peer | None:
-        peer = self._peers.obtain(session, heard)
-        if peer is None and self._dedup.forget_a_peer(now):
-            peer = self._peers.obtain(session, heard)
-        return peer
-
     def _remember(self, response: Message, session: Session, now: float) -> bool:
         """So that a copy is known for one, and is acknowledged if it is a CON (section 4.5).
 
         False where there is no room: its copies would pass for other responses.
         """
-        peer = self._obtain(session, now, now)
+        peer = self._dedup.obtain_peer(session, now)
         if peer is None:
             return False
         confirmable = response.type is Type.CON

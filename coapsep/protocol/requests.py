@@ -14,7 +14,7 @@ import math
 import random
 
 from coapsep.address import Session
-from coapsep.errors import LocalProtocolError, MessageIdsExhausted
+from coapsep.errors import MessageIdsExhausted
 from coapsep.message.codec import Codec, empty
 from coapsep.message.message import Message
 from coapsep.message.options import Options, option_name
@@ -26,6 +26,7 @@ from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Asked, ClientExchange, Outcome, Peer, Stage
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.timers import Timers
+from coapsep.protocol.tokens import draw_token
 from coapsep.protocol.transmission import Transmissions
 
 #: Critical options of a response on which this version acts (section 5.4.1).
@@ -84,7 +85,7 @@ class Requests:
         full; nothing has changed then.
         """
         peer, asked = self._obtain(session, now)
-        token = self._draw_token(asked)
+        token = draw_token(self._rng, self._tuning.token_bytes, asked.tokens)
         request = Message(code, kind, 0, token, options, payload)
         try:
             data = self._codec.encode(request)
@@ -98,7 +99,7 @@ class Requests:
         peer, asked = self._obtain(session, now)
         request = Message(Code.EMPTY, Type.CON, 0)
         data = empty(Type.CON, 0)
-        token = self._draw_token(asked)
+        token = draw_token(self._rng, self._tuning.token_bytes, asked.tokens)
         return self._enqueue(ClientExchange(peer, token, request, data, attachment), now)
 
     def cancel(self, exchange: ClientExchange, now: float) -> None:
@@ -181,24 +182,10 @@ class Requests:
     # -- whose turn it is ------------------------------------------------------------
 
     def _obtain(self, session: Session, now: float) -> tuple[Peer, Asked]:
-        # A peer of which nothing was ever heard was not heard just now.
-        peer = self._peers.obtain(session, -math.inf)
-        if peer is None and self._dedup.forget_a_peer(now):
-            peer = self._peers.obtain(session, -math.inf)
-        if peer is None:
-            raise LocalProtocolError(
-                f"{self._limits.peers} peers are remembered already: raise Limits.peers"
-            )
+        peer = self._dedup.obtain_peer_to_ask(session, now)
         if peer.asked is None:
             peer.asked = Asked()
         return peer, peer.asked
-
-    def _draw_token(self, asked: Asked) -> bytes:
-        size = self._tuning.token_bytes
-        while True:
-            token = self._rng.getrandbits(8 * size).to_bytes(size, "big")
-            if token not in asked.tokens:
-                return token
 
     def _enqueue(self, exchange: ClientExchange, now: float) -> ClientExchange:
         asked = _asked(exchange)

@@ -84,6 +84,7 @@ class BothSides(Conversation):
         self.transmissions: Counter[tuple[Session, bytes]] = Counter()
         self.last: dict[Session, tuple[float, int]] = {}
         self.arrival: tuple[bytes, Session] | None = None
+        self.quote: tuple[bytes, Session] | None = None
 
     # -- the application asks ------------------------------------------------------------
 
@@ -186,8 +187,10 @@ class BothSides(Conversation):
         exchange = self.mine[-1 - number % len(self.mine)]
         data = damaged(exchange.data[:end], damage)
         tell = self.s.unsent if unsent else self.s.refused
-        tell(data, session or exchange.peer.session)
+        self.quote = data, session or exchange.peer.session
+        tell(*self.quote)
         self.collect()
+        self.quote = None
 
     # -- what is noted ---------------------------------------------------------------------
 
@@ -234,6 +237,8 @@ class BothSides(Conversation):
         elif isinstance(event, RequestFailed):
             self.note_over(event.exchange)
             assert event.failure is not Failure.TOO_LATE or self.tuning.response_timeout
+            if event.failure is Failure.UNREACHABLE:
+                self.note_quote(event.exchange)
         elif isinstance(event, GroupResponse):
             assert event.exchange in self.listened
             assert self.arrival is not None
@@ -250,12 +255,22 @@ class BothSides(Conversation):
         assert exchange not in self.over, "a second outcome"
         self.over.add(exchange)
 
+    def note_quote(self, exchange: ClientExchange) -> None:
+        """Section 4.2: it had the message ID and the token, and came from where they went."""
+        assert self.quote is not None
+        data, session = self.quote
+        head = 4 if exchange.is_ping else 4 + len(exchange.token)
+        assert data[:head] == exchange.data[:head]
+        assert session == exchange.peer.session
+        assert (session, exchange.data) in self.transmissions
+
     def note_response(self, event: ResponseReceived) -> None:
         """Section 5.3.2: the message ID, token and endpoint are those of its request."""
         request, message = event.exchange.request, event.message
         assert self.arrival is not None
         data, session = self.arrival
         assert session == event.exchange.peer.session
+        assert (session, event.exchange.data) in self.transmissions
         if event.exchange.is_ping:
             assert data in (encode(message), encode(attrs.evolve(message, type=Type.ACK)))
             assert message == Message(Code.EMPTY, Type.RST, request.mid)

@@ -342,6 +342,18 @@ def test_that_the_request_could_not_be_sent_is_told() -> None:
     assert s.events() == []
 
 
+def test_one_that_could_not_be_sent_is_over() -> None:
+    s = client()
+    exchange, request = asked(s)
+    s.unsent(encode(request), GROUP, "no route")
+    assert s.events() == [GroupRequestFailed(exchange, "no route")]
+    assert s.core.statistics().own_requests == 0
+    # Its listener has been told that none will come, and takes none.
+    s.receive(separate(request, MID, Type.NON), member(1))
+    assert s.events() == []
+    end(s, exchange)
+
+
 def test_whatever_the_network_says_of_the_request_does_not_end_it() -> None:
     s = client()
     exchange, request = asked(s)

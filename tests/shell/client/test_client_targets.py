@@ -115,6 +115,19 @@ async def test_a_name_is_resolved_and_told_to_the_server(
     assert names.asked == ["sensor.example"]
 
 
+async def test_a_host_among_the_options_takes_the_place_of_the_name(
+    autojump_clock: MockClock, names: Names, client: Client, responder: Responder
+) -> None:
+    """Two of them would be one that no server understands (RFC 7252 section 5.4.5)."""
+    names.set("sensor.example", SERVER)
+    options = Options.build(uri_host="virtual.example", uri_path=["b"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(client.get, "coap://sensor.example/a", options=options))
+        request = await responder.expect_request()
+        assert request.options == Options.build(uri_host="virtual.example", uri_path=["a", "b"])
+        responder.answer(request)
+
+
 async def test_an_address_is_looked_up_nowhere(
     autojump_clock: MockClock, names: Names, server: Server, client: Client
 ) -> None:
@@ -267,6 +280,6 @@ async def test_thousands_of_targets_are_not_all_remembered(
         assert client.statistics().own_requests == 0
         await trio.sleep(300)
         assert client.statistics().peers == 0
-        kept = len(client._targets._memo.entries), len(client._groups)
+        kept = len(client._targets._memo.entries), len(client._groups.entries)
     assert max(kept) <= 4096
     assert [sent.message.type for sent in network.trace] == [Type.NON] * 5000
