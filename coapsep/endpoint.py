@@ -28,13 +28,13 @@ _logger = logging.getLogger("coapsep.endpoint")
 #: Sends between two looks at the socket. When many requests fall due at once, the ACKs of
 #: the first ones would else overflow the socket's buffer before anybody reads it.
 _SENDS_BETWEEN_POLLS = 32
+#: Such looks in one step, beside those for what it had to send from the start. Without a bound,
+#: a flood that is answered as it is read would never let the step end.
+_POLLS_IN_A_STEP = 4
 #: Seconds by which an alarm that is no longer needed must be early to be moved. To wake once
 #: for nothing is cheaper than to move it with every step of a busy endpoint; but one that asks
 #: now and then would wake for nothing after each response.
 _WORTH_MOVING = 10.0
-#: Such looks in one step, beside those for what it had to send from the start. Without a bound,
-#: a flood that is answered as it is read would never let the step end.
-_POLLS_IN_A_STEP = 4
 
 
 class Endpoint:

@@ -267,10 +267,6 @@ class Client:
 
     # -- inside ----------------------------------------------------------------------
 
-    async def _run(self) -> None:
-        """Receive and keep time, until cancelled."""
-        await self._endpoint.run()
-
     def _wake_all(self) -> None:
         """It runs no more, and nobody waits for ever."""
         for waiter in self._waiters:

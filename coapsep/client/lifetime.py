@@ -50,7 +50,7 @@ async def run_client(
         client = Client(transport, tuning=tuning, limits=limits, rng=rng, retry=retry)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(client._run)
+                nursery.start_soon(client._endpoint.run)
                 task_status.started(client)
         finally:
             client._wake_all()

@@ -48,7 +48,7 @@ class Transmissions:
         Raises ValueError, and changes nothing, if the message cannot be written.
         """
         draft = self._codec.encode(message)
-        transmission = Transmission(peer, message, draft, True, on_end)
+        transmission = Transmission(peer, message, draft, is_response=True, on_end=on_end)
         if peer.waiting is None:
             peer.waiting = deque()
         peer.waiting.append(transmission)
@@ -64,7 +64,7 @@ class Transmissions:
         now: float,
     ) -> Transmission:
         """Send a request, or a ping, that has its message ID; whose turn it is, the caller says."""
-        transmission = Transmission(peer, message, draft, False, on_end)
+        transmission = Transmission(peer, message, draft, is_response=False, on_end=on_end)
         self._transmit(transmission, now)
         return transmission
 
