@@ -85,6 +85,24 @@ class Tuning:
     window of one its response would wait for every lost ACK before it; see section 4.7.
     """
 
+    block_size: int = attrs.field(default=1024)
+    """Largest block of a body that is sent, and asked for: 16, 32, 64 ... 1024 bytes.
+
+    The other side may want smaller ones, and gets them (RFC 7959 section 2.3).
+    """
+
+    confirm_every: int = attrs.field(default=1, validator=_count)
+    """Every which notification to an observer is a CON: 1 is each, 5 every fifth.
+
+    The rest are NONs, which may be lost. One a day is a CON in any case (RFC 7641 section 4.5).
+    """
+
+    non_notification_gap: float = attrs.field(default=3.0, validator=_not_negative)
+    """Least time between a NON notification and the next one to that observer, seconds.
+
+    A NON says nothing about how much the path can carry (RFC 7641 section 4.5.1).
+    """
+
     @ack_random_factor.validator
     def _factor(self, attribute: _Attribute, value: float) -> None:
         if not (_is_number(value) and value >= 1.0):
@@ -99,6 +117,11 @@ class Tuning:
     def _token(self, attribute: attrs.Attribute[int], value: int) -> None:
         if not isinstance(value, int) or not 4 <= value <= 8:
             raise ValueError(f"token_bytes must be a whole number from 4 to 8, not {value!r}")
+
+    @block_size.validator
+    def _block(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if not isinstance(value, int) or value not in (16, 32, 64, 128, 256, 512, 1024):
+            raise ValueError(f"block_size is one of 16, 32, 64 ... 1024 bytes, not {value!r}")
 
     def __attrs_post_init__(self) -> None:
         if self.empty_ack_delay >= self.ack_timeout:
@@ -176,6 +199,25 @@ class Limits:
 
     dedup_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     """Bytes of the replies kept for deduplication."""
+
+    body_size: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
+    """Longest body that is put together in memory, bytes. A longer request draws 4.13, a longer
+    response fails; streams have no bound."""
+
+    body_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    """Bytes of all bodies that are kept while their blocks come and go."""
+
+    body_bytes_per_session: int = attrs.field(default=32 * 1024 * 1024, validator=_count)
+    """The same for one session."""
+
+    body_age: float = attrs.field(default=247.0, validator=_positive)
+    """How long a body is kept of which no block is sent or asked for, seconds."""
+
+    observers: int = attrs.field(default=100_000, validator=_count)
+    """Observers of all resources. One more is answered, but not entered."""
+
+    observers_per_session: int = attrs.field(default=10_000, validator=_count)
+    """The same for one session."""
 
     unsent: int = attrs.field(default=1024, validator=_count)
     """Datagrams that wait because the socket does not take them; later ones are dropped."""

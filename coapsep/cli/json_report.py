@@ -13,8 +13,9 @@ from coapsep.cli.payloads import is_text
 from coapsep.cli.report import Report
 from coapsep.cli.tally import Tally
 from coapsep.client.response import ClientResponse
+from coapsep.message.definitions import DEFINITIONS, Format, option_name
 from coapsep.message.linkformat import Link
-from coapsep.message.options import DEFINITIONS, Format, Options, option_name
+from coapsep.message.options import Options
 
 Value: TypeAlias = str | int | bool
 

@@ -11,7 +11,7 @@ from argparse import ArgumentTypeError
 from ipaddress import ip_address
 
 from coapsep.cli.formats import NAMES
-from coapsep.message.options import DEFINITIONS, Format, encode_value, option_name
+from coapsep.message.definitions import DEFINITIONS, Format, encode_value, option_name
 from coapsep.message.uri import CoapURI, parse_uri
 from coapsep.numbers import OptionNumber
 

@@ -15,9 +15,10 @@ from aiocoap.error import UnparsableMessage
 from aiocoap.options import Options as AiocoapOptions
 from aiocoap.optiontypes import OpaqueOption
 
+from coapsep.message.definitions import DEFINITIONS, Format, is_critical
 from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
-from coapsep.message.options import DEFINITIONS, EMPTY, Format, Options, is_critical
+from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
 
 _TYPES = tuple(Type)

@@ -1,127 +1,16 @@
-"""Options: the table of those that are known, and an immutable set of them.
-
-The table says what RFC 7252 section 5.10 (and the RFCs that add options) says about each:
-its format, its lengths, whether it may repeat. What a message layer *acts on* is a matter
-of protocol/, not of this table.
-"""
+"""An immutable set of options, read and made by their names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import Enum
 from typing import Any
 
-import attrs
-
+from coapsep.message.block import Block
+from coapsep.message.definitions import encode_value, is_critical, option_name
 from coapsep.numbers import OptionNumber
 
-
-class Format(Enum):
-    """How an option's value is written (RFC 7252 section 3.2)."""
-
-    EMPTY = "empty"
-    OPAQUE = "opaque"
-    UINT = "uint"
-    STRING = "string"
-
-
-@attrs.frozen
-class Definition:
-    """What may stand in one option: lengths are bytes."""
-
-    format: Format
-    shortest: int
-    longest: int
-    repeatable: bool = False
-
-
-_O, _U, _S = Format.OPAQUE, Format.UINT, Format.STRING
-
-DEFINITIONS: dict[int, Definition] = {
-    OptionNumber.IF_MATCH: Definition(_O, 0, 8, repeatable=True),
-    OptionNumber.URI_HOST: Definition(_S, 1, 255),
-    OptionNumber.ETAG: Definition(_O, 1, 8, repeatable=True),
-    OptionNumber.IF_NONE_MATCH: Definition(Format.EMPTY, 0, 0),
-    OptionNumber.OBSERVE: Definition(_U, 0, 3),
-    OptionNumber.URI_PORT: Definition(_U, 0, 2),
-    OptionNumber.LOCATION_PATH: Definition(_S, 0, 255, repeatable=True),
-    OptionNumber.OSCORE: Definition(_O, 0, 255),
-    OptionNumber.URI_PATH: Definition(_S, 0, 255, repeatable=True),
-    OptionNumber.CONTENT_FORMAT: Definition(_U, 0, 2),
-    OptionNumber.MAX_AGE: Definition(_U, 0, 4),
-    OptionNumber.URI_QUERY: Definition(_S, 0, 255, repeatable=True),
-    OptionNumber.HOP_LIMIT: Definition(_U, 1, 1),
-    OptionNumber.ACCEPT: Definition(_U, 0, 2),
-    OptionNumber.LOCATION_QUERY: Definition(_S, 0, 255, repeatable=True),
-    OptionNumber.BLOCK2: Definition(_U, 0, 3),
-    OptionNumber.BLOCK1: Definition(_U, 0, 3),
-    OptionNumber.SIZE2: Definition(_U, 0, 4),
-    OptionNumber.PROXY_URI: Definition(_S, 1, 1034),
-    OptionNumber.PROXY_SCHEME: Definition(_S, 1, 255),
-    OptionNumber.SIZE1: Definition(_U, 0, 4),
-    OptionNumber.ECHO: Definition(_O, 1, 40),
-    OptionNumber.NO_RESPONSE: Definition(_U, 0, 1),
-    OptionNumber.REQUEST_TAG: Definition(_O, 0, 8, repeatable=True),
-}
-
-
-def is_critical(number: int) -> bool:
-    """Whether a message must be refused when this option is not understood (section 5.4.1)."""
-    return number & 1 == 1
-
-
-def encode_uint(value: int) -> bytes:
-    """A uint in as few bytes as hold it; zero is no byte at all (section 3.2)."""
-    if value < 0:
-        raise ValueError(f"an option holds no negative number: {value}")
-    return value.to_bytes((value.bit_length() + 7) // 8, "big")
-
-
-def encode_value(number: int, value: bytes | str | int | bool) -> bytes:
-    """The bytes of one option value, checked against the table.
-
-    Raises ValueError for a value that the option cannot carry, TypeError for a wrong type.
-    An option that is not in the table takes bytes.
-    """
-    definition = DEFINITIONS.get(number)
-    expected = Format.OPAQUE if definition is None else definition.format
-    if isinstance(value, bytes):
-        raw = value
-        if expected is Format.STRING:
-            try:
-                raw.decode()
-            except UnicodeDecodeError:
-                raise ValueError(f"{option_name(number)} must be UTF-8, not {value!r}") from None
-    elif isinstance(value, str) and expected is Format.STRING:
-        try:
-            raw = value.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{option_name(number)} must be text: {error}") from None
-    elif value is True and expected is Format.EMPTY:
-        raw = b""
-    elif isinstance(value, int) and not isinstance(value, bool) and expected is Format.UINT:
-        if value < 0:
-            raise ValueError(f"{option_name(number)} holds no negative number: {value}")
-        raw = encode_uint(value)
-    else:
-        raise TypeError(f"{option_name(number)} is {expected.value}: it does not take {value!r}")
-    if definition is not None and not definition.shortest <= len(raw) <= definition.longest:
-        raise ValueError(
-            f"{option_name(number)} must be {definition.shortest} to {definition.longest} "
-            f"bytes long, not {len(raw)}"
-        )
-    if number in (OptionNumber.LOCATION_PATH, OptionNumber.URI_PATH) and raw in (b".", b".."):
-        raise ValueError(f"{option_name(number)} must not be {value!r}")
-    return raw
-
-
-def option_name(number: int) -> str:
-    """The name an RFC gives to the option, such as ``Uri-Path``, else ``Option 65001``."""
-    try:
-        name = OptionNumber(number).name.replace("_", "-").title()
-    except ValueError:
-        return f"Option {number}"
-    return {"Etag": "ETag", "Oscore": "OSCORE"}.get(name, name)
+#: Of no meaning to the transfer that a message is a part of.
+_PER_MESSAGE = frozenset({OptionNumber.OBSERVE, OptionNumber.BLOCK1, OptionNumber.BLOCK2})
 
 
 class Options:
@@ -136,7 +25,16 @@ class Options:
     has any must be refused.
     """
 
-    __slots__ = ("_accept", "_critical", "_faulty", "_hash", "_pairs", "_path", "_query")
+    __slots__ = (
+        "_accept",
+        "_critical",
+        "_faulty",
+        "_hash",
+        "_matchable",
+        "_pairs",
+        "_path",
+        "_query",
+    )
 
     def __init__(
         self, pairs: Iterable[tuple[int, bytes]] = (), *, faulty: tuple[int, ...] = ()
@@ -152,6 +50,7 @@ class Options:
         self._accept = self._uint(OptionNumber.ACCEPT)
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
+        self._matchable: tuple[tuple[int, bytes], ...] | None = None
 
     @classmethod
     def build(
@@ -170,9 +69,16 @@ class Options:
         uri_query: Iterable[str] = (),
         accept: int | None = None,
         location_query: Iterable[str] = (),
+        block2: Block | None = None,
+        block1: Block | None = None,
+        size2: int | None = None,
         proxy_uri: str | None = None,
         proxy_scheme: str | None = None,
         size1: int | None = None,
+        echo: bytes | None = None,
+        no_response: int | None = None,
+        request_tags: Iterable[bytes] = (),
+        hop_limit: int | None = None,
         extra: Iterable[tuple[int, bytes]] = (),
     ) -> Options:
         """Options from named values; ``extra`` adds any others as (number, bytes).
@@ -186,8 +92,9 @@ class Options:
             (OptionNumber.URI_PATH, uri_path),
             (OptionNumber.URI_QUERY, uri_query),
             (OptionNumber.LOCATION_QUERY, location_query),
+            (OptionNumber.REQUEST_TAG, request_tags),
         )
-        single: tuple[tuple[int, str | int | None], ...] = (
+        single: tuple[tuple[int, bytes | str | int | None], ...] = (
             (OptionNumber.URI_HOST, uri_host),
             (OptionNumber.IF_NONE_MATCH, True if if_none_match else None),
             (OptionNumber.OBSERVE, observe),
@@ -198,6 +105,12 @@ class Options:
             (OptionNumber.PROXY_URI, proxy_uri),
             (OptionNumber.PROXY_SCHEME, proxy_scheme),
             (OptionNumber.SIZE1, size1),
+            (OptionNumber.SIZE2, size2),
+            (OptionNumber.BLOCK1, None if block1 is None else block1.value),
+            (OptionNumber.BLOCK2, None if block2 is None else block2.value),
+            (OptionNumber.ECHO, echo),
+            (OptionNumber.NO_RESPONSE, no_response),
+            (OptionNumber.HOP_LIMIT, hop_limit),
         )
         pairs: list[tuple[int, bytes]] = []
         for number, values in several:
@@ -262,6 +175,25 @@ class Options:
         kept = [pair for pair in self._pairs if pair[0] != number]
         return Options(kept + [(int(number), encode_value(number, v)) for v in values])
 
+    def without(self, *numbers: int) -> Options:
+        """A copy without these options; itself if it has none of them."""
+        if not any(n in numbers for n, _ in self._pairs):
+            return self
+        return Options((p for p in self._pairs if p[0] not in numbers), faulty=self._faulty)
+
+    @property
+    def matchable(self) -> tuple[tuple[int, bytes], ...]:
+        """What must be equal in two requests for them to belong to one block-wise transfer.
+
+        All options but the blocks, Observe, and elective ones that are no part of the cache
+        key (RFC 9175 section 1.1, RFC 7252 section 5.4.6, RFC 7641 section 2).
+        """
+        if self._matchable is None:
+            self._matchable = tuple(
+                p for p in self._pairs if p[0] not in _PER_MESSAGE and p[0] & 0x1F != 0x1C
+            )
+        return self._matchable
+
     # -- typed views -----------------------------------------------------------------
 
     def _uint(self, number: int) -> int | None:
@@ -271,6 +203,10 @@ class Options:
     def _string(self, number: int) -> str | None:
         value = self.value(number)
         return None if value is None else value.decode()
+
+    def _block(self, number: int) -> Block | None:
+        value = self._uint(number)
+        return None if value is None else Block.read(value)
 
     def _strings(self, number: int) -> tuple[str, ...]:
         return tuple(value.decode() for value in self.values(number))
@@ -343,6 +279,41 @@ class Options:
     def observe(self) -> int | None:
         """The Observe option's number (RFC 7641 section 2)."""
         return self._uint(OptionNumber.OBSERVE)
+
+    @property
+    def block2(self) -> Block | None:
+        """Which block of the response's body this is, or is asked for (RFC 7959 section 2.1)."""
+        return self._block(OptionNumber.BLOCK2)
+
+    @property
+    def block1(self) -> Block | None:
+        """Which block of the request's body this is, or is acknowledged (RFC 7959 section 2.1)."""
+        return self._block(OptionNumber.BLOCK1)
+
+    @property
+    def size2(self) -> int | None:
+        """The size of the response's body, bytes; 0 in a request asks for it."""
+        return self._uint(OptionNumber.SIZE2)
+
+    @property
+    def echo(self) -> bytes | None:
+        """What a server wants to see again, as a proof of freshness (RFC 9175 section 2)."""
+        return self.value(OptionNumber.ECHO)
+
+    @property
+    def no_response(self) -> int | None:
+        """The classes of responses the client has no interest in (RFC 7967 section 2)."""
+        return self._uint(OptionNumber.NO_RESPONSE)
+
+    @property
+    def request_tags(self) -> tuple[bytes, ...]:
+        """What keeps two transfers apart that are alike otherwise (RFC 9175 section 3)."""
+        return self.values(OptionNumber.REQUEST_TAG)
+
+    @property
+    def hop_limit(self) -> int | None:
+        """How many proxies may still forward the request (RFC 8768)."""
+        return self._uint(OptionNumber.HOP_LIMIT)
 
     @property
     def proxy_uri(self) -> str | None:

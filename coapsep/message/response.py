@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from coapsep.message.options import EMPTY, Options, encode_value
+from coapsep.message.definitions import encode_value
+from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import Code, ContentFormat, OptionNumber
 
 #: The options of a response that has nothing but a content format, as most have.

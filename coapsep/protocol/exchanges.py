@@ -15,8 +15,9 @@ from collections import deque
 from coapsep.address import Session
 from coapsep.errors import LocalProtocolError, MessageIdsExhausted
 from coapsep.message.codec import Codec, empty
+from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
-from coapsep.message.options import Options, option_name
+from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import IDEMPOTENT, Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning

@@ -16,8 +16,9 @@ import random
 from coapsep.address import Session
 from coapsep.errors import MessageIdsExhausted
 from coapsep.message.codec import Codec, empty
+from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
-from coapsep.message.options import Options, option_name
+from coapsep.message.options import Options
 from coapsep.numbers import Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.dedup import Dedup

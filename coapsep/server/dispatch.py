@@ -22,8 +22,8 @@ from coapsep.errors import (
     ResponseError,
     ServiceUnavailable,
 )
+from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
-from coapsep.message.options import option_name
 from coapsep.message.response import Response
 from coapsep.numbers import Code, OptionNumber
 from coapsep.params import Limits

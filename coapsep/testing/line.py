@@ -34,7 +34,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
-from coapsep.message.options import DEFINITIONS, Format, encode_uint, option_name
+from coapsep.message.definitions import DEFINITIONS, Format, encode_uint, option_name
 from coapsep.numbers import CODES, Code, OptionNumber, Type
 from coapsep.testing.pattern import Open, Pattern, Slot
 

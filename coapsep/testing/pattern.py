@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 import attrs
 
+from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
-from coapsep.message.options import Options, option_name
+from coapsep.message.options import Options
 from coapsep.numbers import CODES, Code, Type
 from coapsep.trace.notation import describe
 

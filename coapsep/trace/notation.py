@@ -47,8 +47,9 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from coapsep.message.codec import decode
+from coapsep.message.definitions import DEFINITIONS, Format, encode_uint, option_name
 from coapsep.message.message import Malformed, Message
-from coapsep.message.options import DEFINITIONS, Format, Options, encode_uint, option_name
+from coapsep.message.options import Options
 from coapsep.numbers import Code, OptionNumber
 
 # As in message/uri.py, but for the comma, which separates fields here.

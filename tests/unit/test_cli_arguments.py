@@ -20,7 +20,7 @@ from coapsep.cli.formats import NAMES, Kind, kind_of, name_of
 from coapsep.cli.main import main
 from coapsep.cli.values import option
 from coapsep.errors import MessageIdsExhausted
-from coapsep.message.options import DEFINITIONS, Format, option_name
+from coapsep.message.definitions import DEFINITIONS, Format, option_name
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coapsep.message.codec import MAX_OPTIONS, Codec, decode, empty, encode
+from coapsep.message.definitions import DEFINITIONS, Format, encode_uint
 from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
-from coapsep.message.options import DEFINITIONS, EMPTY, Format, Options, encode_uint
+from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
 
 MID = 0x1234

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coapsep import Code, Message, Options, Type
-from coapsep.message.options import encode_uint
+from coapsep.message.definitions import encode_uint
 from coapsep.numbers import CODES, OptionNumber
 from coapsep.testing.line import parse_line
 from coapsep.testing.pattern import Difference

@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coapsep.message.options import (
+from coapsep.message.definitions import (
     DEFINITIONS,
-    EMPTY,
     Format,
-    Options,
     encode_uint,
     encode_value,
     is_critical,
     option_name,
 )
+from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import ContentFormat, OptionNumber
 
 UNKNOWN_CRITICAL, UNKNOWN_ELECTIVE = 65001, 65000

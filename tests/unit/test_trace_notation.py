@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coapsep.message.codec import empty, encode
+from coapsep.message.definitions import DEFINITIONS, encode_uint, option_name
 from coapsep.message.message import Malformed, Message
-from coapsep.message.options import DEFINITIONS, Options, encode_uint, option_name
+from coapsep.message.options import Options
 from coapsep.numbers import CODES, Code, OptionNumber, Type
 from coapsep.trace import describe, describe_datagram
 
