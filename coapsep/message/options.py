@@ -11,6 +11,8 @@ from coapsep.numbers import OptionNumber
 
 #: Of no meaning to the transfer that a message is a part of.
 _PER_MESSAGE = frozenset({OptionNumber.OBSERVE, OptionNumber.BLOCK1, OptionNumber.BLOCK2})
+#: What a server has to look at beside the request itself.
+_NOT_PLAIN = _PER_MESSAGE | {OptionNumber.NO_RESPONSE}
 
 
 class Options:
@@ -34,6 +36,7 @@ class Options:
         "_pairs",
         "_path",
         "_query",
+        "is_plain",
     )
 
     def __init__(
@@ -48,6 +51,8 @@ class Options:
         self._hash: int | None = None
         # What is asked of every request is worked out once: options are remembered.
         self._accept = self._uint(OptionNumber.ACCEPT)
+        #: Whether nothing in it bears on more than this one message and its response.
+        self.is_plain: bool = all(n not in _NOT_PLAIN for n, _ in self._pairs)
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
         self._matchable: tuple[tuple[int, bytes], ...] | None = None

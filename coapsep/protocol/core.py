@@ -3,8 +3,8 @@
 It is handed datagrams and the time (a float in seconds, on any monotonic scale) and hands
 back datagrams, events, and when it wants to be called next::
 
-    datagram -> messaging -> exchanges or requests -> events    (receive_datagram)
-    response -> exchanges -> transmission -> datagrams          (send_response)
+    datagram -> messaging -> incoming or requests -> events     (receive_datagram)
+    response -> responses -> transmission -> datagrams          (send_response)
     request  -> requests  -> transmission -> datagrams          (send_request)
 
 It draws its random numbers from the generator it is given, and keeps no other state than
@@ -14,6 +14,7 @@ its own. Nothing that arrives from the network makes it raise.
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable
 
 import attrs
 
@@ -24,17 +25,24 @@ from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
+from coapsep.protocol.bodies import Bodies
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event
 from coapsep.protocol.exchanges import Exchanges
 from coapsep.protocol.groups import Groups
+from coapsep.protocol.held import Body, Observer, Upload
+from coapsep.protocol.incoming import Incoming
 from coapsep.protocol.messaging import MessageLayer
+from coapsep.protocol.observers import Observers
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
 from coapsep.protocol.requests import Requests
+from coapsep.protocol.responses import Responses
 from coapsep.protocol.statistics import Counters, Statistics
+from coapsep.protocol.storage import Storage
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
+from coapsep.protocol.uploads import Uploads
 
 
 class Core:
@@ -65,7 +73,7 @@ class Core:
         self._exchanges = Exchanges(
             tuning,
             limits,
-            codec,
+            self._timers,
             self._peers,
             self._dedup,
             transmissions,
@@ -73,6 +81,46 @@ class Core:
             self.counters,
             self.events,
             self.outgoing,
+        )
+        self._storage = Storage(limits, self._timers, self._peers)
+        self._bodies = Bodies(
+            tuning, limits, self._storage, self.counters, rng, self.events, self.send_response
+        )
+        self._uploads = Uploads(limits, self._storage, self.events, self.send_response)
+        self._observers = Observers(
+            tuning,
+            limits,
+            self._timers,
+            transmissions,
+            self._storage,
+            self._bodies,
+            self.counters,
+            rng,
+            self.events,
+        )
+        self._responses = Responses(
+            tuning,
+            codec,
+            self._timers,
+            self._dedup,
+            transmissions,
+            self._exchanges,
+            self._bodies,
+            self._uploads,
+            self._observers,
+            self.counters,
+            rng,
+            self.events,
+            self.outgoing,
+        )
+        self._incoming = Incoming(
+            self._peers,
+            self._exchanges,
+            self._responses,
+            self._uploads,
+            self._bodies,
+            self._observers,
+            self.events,
         )
         self._requests = Requests(
             tuning,
@@ -110,7 +158,7 @@ class Core:
             if not self._is_answer(message, session, is_whole, now):
                 self._messages.reject(message, session)
         elif is_whole:
-            self._exchanges.receive(message, session, now)
+            self._incoming.receive(message, session, now)
         else:
             self._messages.refuse_size(message, session)
 
@@ -120,7 +168,10 @@ class Core:
             return False
         peer = self._peers.find(session)
         if message.type is Type.RST:
-            return peer is not None and self._requests.reset(peer, message.mid, now)
+            return peer is not None and (
+                self._observers.reset(peer, message.mid, now)
+                or self._requests.reset(peer, message.mid, now)
+            )
         if not is_whole:
             if peer is not None:
                 self._requests.too_large(peer, message, now)
@@ -134,7 +185,7 @@ class Core:
         peer = self._peers.find(session)
         if peer is not None:
             self._requests.session_lost(peer, now)
-            self._exchanges.session_lost(peer, now)
+            self._incoming.session_lost(peer, now)
 
     def refused(self, quoted: bytes, session: Session, now: float) -> None:
         """The network says that nobody is at the port this datagram of ours was sent to.
@@ -170,11 +221,11 @@ class Core:
 
         Raises LocalProtocolError if it has an answer already.
         """
-        self._exchanges.respond(exchange, response, now)
+        self._responses.respond(exchange, response, now)
 
     def refuse(self, exchange: Exchange, response: Response, now: float) -> None:
         """Answer a request for which nothing was run."""
-        self._exchanges.refuse(exchange, response, now)
+        self._responses.refuse(exchange, response, now)
 
     def defer(self, exchange: Exchange, now: float) -> None:
         """Acknowledge a request whose answer comes later; until ``resume``, nothing runs."""
@@ -190,7 +241,81 @@ class Core:
 
     def finish(self, exchange: Exchange, response: Response, now: float) -> None:
         """Close a request with one last message that nobody will repeat."""
-        self._exchanges.finish(exchange, response, now)
+        self._responses.finish(exchange, response, now)
+
+    # -- bodies that take more than one message (RFC 7959) ---------------------------
+
+    def accept_body(self, exchange: Exchange, now: float) -> None:
+        """Collect the body of which this request has the first block; ``RequestReceived`` comes
+        again when it is whole."""
+        self._uploads.accept(exchange, now)
+
+    def stream_body(self, exchange: Exchange, attachment: object) -> Upload:
+        """Have that body block by block instead: the first one is in the request, the others
+        are BlockReceived."""
+        return self._uploads.stream(exchange, attachment)
+
+    def next_block(self, upload: Upload, now: float) -> None:
+        """A streamed block was taken: ask for the next one."""
+        self._uploads.next_block(upload, now)
+
+    def decide(self, upload: Upload, response: Response, now: float) -> None:
+        """The response to a request whose streamed body is not whole yet."""
+        self._uploads.decide(upload, response, now)
+
+    def begin_stream(
+        self,
+        exchange: Exchange,
+        response: Response,
+        size: int | None,
+        attachment: object,
+        now: float,
+    ) -> Body | None:
+        """Respond with a body that ``supply`` produces as it is asked for, in BodyWanted.
+
+        None if the request was refused instead. ``response`` has the code and the options.
+        """
+        return self._bodies.begin(exchange, response, size, attachment, now)
+
+    def supply(self, body: Body, data: bytes, *, last: bool, now: float) -> None:
+        """Produce more of a body."""
+        self._bodies.supply(body, data, last=last, now=now)
+
+    def fail_stream(self, body: Body, failure: Response, now: float) -> None:
+        """The rest of a body cannot be produced: whoever asks for it gets this."""
+        self._bodies.fail(body, failure, now)
+
+    def wants_more(self, body: Body) -> bool:
+        """Whether more of a body should be produced now."""
+        return self._bodies.wants_more(body)
+
+    # -- observers (RFC 7641) --------------------------------------------------------
+
+    def observers_of(self, key: Hashable) -> tuple[Observer, ...]:
+        """Whoever observes what has this key; see ``Exchange.topic``."""
+        return self._observers.of(key)
+
+    def open_notification(self, observers: tuple[Observer, ...]) -> Exchange:
+        """An exchange whose response goes to all of these, of whom one request stands for all."""
+        return self._exchanges.open_for_observers(observers)
+
+    def notify(
+        self,
+        observers: tuple[Observer, ...],
+        response: Response,
+        now: float,
+        *,
+        confirmable: bool | None = None,
+        last: bool = False,
+    ) -> None:
+        """Send these the newest state; an error, or the ``last`` one, ends their observation."""
+        self._observers.notify(observers, response, now, confirmable=confirmable, last=last)
+
+    def dismiss_observers(self, response: Response, now: float) -> None:
+        """Tell all observers once that it is over."""
+        self._observers.dismiss(response, now)
+
+    # -- requests of our own ---------------------------------------------------------
 
     def send_request(
         self,
@@ -258,5 +383,7 @@ class Core:
             own_requests=self._requests.open + len(self._groups),
             dedup_entries=self._dedup.entries,
             dedup_bytes=self._dedup.bytes,
+            observers=len(self._observers),
+            body_bytes=self._storage.bytes,
             timers=len(self._timers),
         )

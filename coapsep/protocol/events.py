@@ -9,6 +9,7 @@ import attrs
 
 from coapsep.address import Session
 from coapsep.message.message import Message
+from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
 
 
@@ -55,6 +56,47 @@ class ResponseUndelivered:
     exchange: Exchange
     response: Message
     reason: Undelivered
+
+
+@attrs.frozen
+class BlockReceived:
+    """The next block of a body that is streamed to the application; ``Core.next_block`` asks
+    for the one after it. The last one's ``exchange`` is to be answered."""
+
+    upload: Upload
+    exchange: Exchange
+    data: bytes
+    last: bool
+
+
+@attrs.frozen
+class UploadEnded:
+    """A body that was streamed to the application will never be whole."""
+
+    upload: Upload
+    reason: str
+    """For people."""
+
+
+@attrs.frozen
+class BodyWanted:
+    """A stream should produce more: ``Core.supply`` takes it."""
+
+    body: Body
+
+
+@attrs.frozen
+class BodyEnded:
+    """Nobody will ask for the rest of a stream, or everybody has it."""
+
+    body: Body
+
+
+@attrs.frozen
+class ObserverEnded:
+    """A client is not kept up to date any more (RFC 7641 section 4.1)."""
+
+    observer: Observer
 
 
 class Failure(enum.Enum):
@@ -105,6 +147,15 @@ class GroupRequestFailed:
     """The system's word for it, for people."""
 
 
-ServerEvent: TypeAlias = RequestReceived | RequestEnded | ResponseUndelivered
+ServerEvent: TypeAlias = (
+    RequestReceived
+    | RequestEnded
+    | ResponseUndelivered
+    | BlockReceived
+    | UploadEnded
+    | BodyWanted
+    | BodyEnded
+    | ObserverEnded
+)
 ClientEvent: TypeAlias = ResponseReceived | RequestFailed | GroupResponse | GroupRequestFailed
 Event: TypeAlias = ServerEvent | ClientEvent

@@ -1,24 +1,21 @@
-"""Requests and their responses (RFC 7252 section 5.2): the one table of open requests.
+"""Requests of others (RFC 7252 section 5.2): the one table of those that are open.
 
 An exchange is RUNNING while its handler runs, DEFERRED while a pending async request waits
 for its time, ANSWERED while its separate response is unacknowledged. This file decides what
-a request with a token that is in use does to the one that has it, and how a response leaves:
-in the ACK while that is still owed, else as a message of its own.
+may open one, and what a request with a token that is in use does to the one that has it.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import deque
 
 from coapsep.address import Session
-from coapsep.errors import LocalProtocolError, MessageIdsExhausted
-from coapsep.message.codec import Codec, empty
+from coapsep.errors import LocalProtocolError
+from coapsep.message.codec import empty
 from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
 from coapsep.message.options import Options
-from coapsep.message.response import Response
 from coapsep.numbers import IDEMPOTENT, Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.dedup import Dedup
@@ -26,14 +23,15 @@ from coapsep.protocol.events import (
     EndReason,
     Event,
     RequestEnded,
-    RequestReceived,
     ResponseUndelivered,
     Undelivered,
 )
+from coapsep.protocol.held import Observer
 from coapsep.protocol.messaging import MessageLayer
 from coapsep.protocol.peers import Peers
-from coapsep.protocol.records import Exchange, Outcome, Peer, Phase
+from coapsep.protocol.records import Entry, Exchange, Peer, Phase
 from coapsep.protocol.statistics import Counters
+from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
 
 #: Critical options of a request on which this version acts (section 5.4.1).
@@ -44,16 +42,14 @@ UNDERSTOOD = frozenset(
         OptionNumber.URI_PATH,
         OptionNumber.URI_QUERY,
         OptionNumber.ACCEPT,
+        OptionNumber.IF_MATCH,
+        OptionNumber.IF_NONE_MATCH,
+        OptionNumber.BLOCK1,
+        OptionNumber.BLOCK2,
         OptionNumber.PROXY_URI,
         OptionNumber.PROXY_SCHEME,
     }
 )
-
-_UNDELIVERED = {
-    Outcome.RESET: Undelivered.RESET,
-    Outcome.TIMED_OUT: Undelivered.TIMED_OUT,
-    Outcome.DROPPED: Undelivered.DROPPED,
-}
 
 
 class Exchanges:
@@ -63,7 +59,7 @@ class Exchanges:
         self,
         tuning: Tuning,
         limits: Limits,
-        codec: Codec,
+        timers: Timers,
         peers: Peers,
         dedup: Dedup,
         transmissions: Transmissions,
@@ -74,7 +70,7 @@ class Exchanges:
     ) -> None:
         self._tuning = tuning
         self._limits = limits
-        self._codec = codec
+        self._timers = timers
         self._peers = peers
         self._dedup = dedup
         self._transmissions = transmissions
@@ -88,20 +84,20 @@ class Exchanges:
 
     # -- from the network ------------------------------------------------------------
 
-    def receive(self, request: Message, session: Session, now: float) -> None:
-        """Open an exchange for a new request, or refuse it."""
+    def open_for(self, request: Message, session: Session, now: float) -> Exchange | None:
+        """Open an exchange for a new request; None if it was refused, or is not new."""
         unknown = _not_understood(request.options)
         if unknown:
             self._refuse_options(request, session, unknown)
-            return
+            return None
         peer = self._dedup.obtain_peer(session, now)
         if peer is None:
             self._refuse(request, session)
-            return
+            return None
         holder = peer.exchanges.get(request.token)
         if holder is not None and self._is_repeat(holder, request):
             self._acknowledge_repeat(peer, request, now)
-            return
+            return None
         if (
             peer.open >= self._limits.requests_per_session
             or self.open >= self._limits.requests
@@ -109,12 +105,12 @@ class Exchanges:
         ):
             self._refuse(request, session)
             self._peers.release(peer, now)
-            return
+            return None
         entry = self._dedup.admit(peer, request.mid, confirmable=request.type is Type.CON, now=now)
         if entry is None:
             self._refuse(request, session)
             self._peers.release(peer, now)
-            return
+            return None
         if holder is not None:
             self._replace(holder, now)
         exchange = peer.exchanges[request.token] = Exchange(peer, request, entry)
@@ -123,7 +119,16 @@ class Exchanges:
         self._counters.requests += 1
         if not exchange.acknowledged:
             self._owed_acks.append((now + self._tuning.empty_ack_delay, exchange))
-        self._events.append(RequestReceived(exchange))
+        return exchange
+
+    def open_for_observers(self, observers: tuple[Observer, ...]) -> Exchange:
+        """Ask the application what it would have asked if they had: see ``Exchange.notifies``."""
+        peer, request = observers[0].peer, observers[0].request
+        exchange = Exchange(peer, request, Entry(peer, request.mid), notifies=observers)
+        exchange.acknowledged = True
+        peer.open += 1
+        self.open += 1
+        return exchange
 
     def session_lost(self, peer: Peer, now: float) -> None:
         """A connection has gone, and with it whoever waited at its other end."""
@@ -141,65 +146,11 @@ class Exchanges:
         peer = self._peers.find(session)
         return None if peer is None else peer.exchanges.get(token)
 
-    def respond(self, exchange: Exchange, response: Response, now: float) -> None:
-        """Send the response, in the ACK if that is still owed (sections 5.2.1 to 5.2.3)."""
-        if exchange.phase is not Phase.RUNNING and exchange.phase is not Phase.DEFERRED:
-            raise LocalProtocolError(f"this request has its response already: {exchange.request}")
-        request, peer, counters = exchange.request, exchange.peer, self._counters
-        if exchange.abandoned:
-            counters.responses_abandoned += 1
-            self.close(exchange, now)
-            return
-        code, options, payload = response.code, response.options, response.payload
-        if not exchange.acknowledged:
-            message = Message(code, Type.ACK, request.mid, request.token, options, payload)
-            reply = self._codec.encode(message)
-            self._dedup.store(exchange.entry, reply, now)
-            self._outgoing.append((reply, peer.session))
-            exchange.acknowledged = True
-            counters.piggybacked += 1
-            self.close(exchange, now)
-        elif request.type is Type.CON:
-            message = Message(code, Type.CON, 0, request.token, options, payload)
-            on_end = functools.partial(self._transmission_ended, exchange)
-            exchange.transmission = self._transmissions.send(peer, message, on_end, now)
-            exchange.phase = Phase.ANSWERED
-            counters.separate += 1
-        else:
-            self._send_non(exchange, response, now)
-            self.close(exchange, now)
-
-    def refuse(self, exchange: Exchange, response: Response, now: float) -> None:
-        """Respond to a request for which nothing was run: it may come again without harm."""
-        exchange.repeatable = True
-        self.respond(exchange, response, now)
-
-    def finish(self, exchange: Exchange, response: Response, now: float) -> None:
-        """Close a request with one last message that nobody will repeat.
-
-        A response that still waits for its turn goes out itself; one that was sent once is
-        left at that. Whoever has no response gets the one given here.
-        """
-        if exchange.phase is Phase.CLOSED:
-            return
-        if exchange.phase is not Phase.ANSWERED:
-            if exchange.acknowledged and not exchange.abandoned:
-                self._send_non(exchange, response, now)
-            else:
-                self.respond(exchange, response, now)
-        elif exchange.transmission is not None:
-            if not exchange.transmission.data:
-                own = exchange.transmission.message
-                own_response = Response(own.code, own.payload, options=own.options)
-                self._send_non(exchange, own_response, now)
-            self._transmissions.cancel(exchange.transmission, now)
-        self.close(exchange, now)
-
     def defer(self, exchange: Exchange, now: float) -> None:
         """The response takes its time: acknowledge the request now."""
         if exchange.phase is not Phase.RUNNING:
             raise LocalProtocolError(f"only a request that runs is deferred: {exchange!r}")
-        self._acknowledge(exchange, now)
+        self.acknowledge(exchange, now)
         exchange.phase = Phase.DEFERRED
 
     def resume(self, exchange: Exchange) -> None:
@@ -212,10 +163,12 @@ class Exchanges:
         """Nothing more is sent for this request but the ACK it is owed."""
         if exchange.phase is Phase.CLOSED:
             return
-        self._acknowledge(exchange, now)
+        self.acknowledge(exchange, now)
         exchange.phase = Phase.CLOSED
         if exchange.transmission is not None:
             self._transmissions.cancel(exchange.transmission, now)
+        if exchange.leisure is not None:
+            self._timers.cancel(exchange.leisure)
         exchange.attachment = None
         peer, request = exchange.peer, exchange.request
         if peer.exchanges.get(request.token) is exchange:
@@ -238,28 +191,9 @@ class Exchanges:
     def handle_timers(self, now: float) -> None:
         """Send the empty ACKs that are due (section 5.2.2)."""
         while self.next_deadline() <= now:
-            self._acknowledge(self._owed_acks.popleft()[1], now)
+            self.acknowledge(self._owed_acks.popleft()[1], now)
 
     # -- inside ----------------------------------------------------------------------
-
-    def _send_non(self, exchange: Exchange, response: Response, now: float) -> None:
-        """A response as a NON: unreliable, with a message ID of ours (section 5.2.3)."""
-        peer = exchange.peer
-        try:
-            mid = self._peers.message_ids(peer).allocate(now)
-        except MessageIdsExhausted:
-            self._counters.dropped += 1
-            return
-        message = Message(
-            response.code,
-            Type.NON,
-            mid,
-            exchange.request.token,
-            response.options,
-            response.payload,
-        )
-        self._outgoing.append((self._codec.encode(message), peer.session))
-        self._counters.non_responses += 1
 
     def _is_repeat(self, holder: Exchange, request: Message) -> bool:
         """The same request once more, while nothing runs for it: nothing new to do."""
@@ -300,6 +234,8 @@ class Exchanges:
             exchange.abandoned = True
             self._events.append(RequestEnded(exchange.attachment, reason))
             self.close(exchange, now)
+        elif exchange.leisure is not None:
+            self.close(exchange, now)
         elif exchange.transmission is not None:
             # Its client has the response, or has given it up. Another copy of it would be
             # taken for the response to the request that has the token now.
@@ -310,19 +246,8 @@ class Exchanges:
                 self._events.append(undelivered)
             self.close(exchange, now)
 
-    def _transmission_ended(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
-        undelivered = _UNDELIVERED.get(outcome)
-        counters = self._counters
-        counters.delivered += outcome is Outcome.ACKNOWLEDGED
-        counters.reset += outcome is Outcome.RESET
-        counters.timed_out += outcome is Outcome.TIMED_OUT
-        counters.dropped += outcome is Outcome.DROPPED
-        if undelivered is not None and exchange.transmission is not None:
-            response = exchange.transmission.message
-            self._events.append(ResponseUndelivered(exchange, response, undelivered))
-        self.close(exchange, now)
-
-    def _acknowledge(self, exchange: Exchange, now: float) -> None:
+    def acknowledge(self, exchange: Exchange, now: float) -> None:
+        """Send the empty ACK, unless it has left, or none is owed (section 5.2.2)."""
         if not exchange.acknowledged:
             exchange.acknowledged = True
             self._counters.empty_acks += 1

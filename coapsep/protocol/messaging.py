@@ -121,7 +121,7 @@ class MessageLayer:
                 matched = self._transmissions.acknowledged(peer, mid, now)
             else:
                 matched = self._transmissions.reset(peer, mid, now)
-                if not matched and peer.asked is not None:
+                if not matched and (peer.asked is not None or peer.held is not None):
                     return Message(Code.EMPTY, Type.RST, mid)  # for a NON, perhaps
             self._counters.ignored += not matched
             return None

@@ -11,6 +11,8 @@ ClientExchange  a request of ours, until it is over  requests.py
 GroupExchange   the same to a multicast group        groups.py
 Transmission    a CON of ours                        transmission.py
 ==============  ===================================  =================
+
+What is kept for a peer from one of its requests to the next is in held.py.
 """
 
 from __future__ import annotations
@@ -19,14 +21,19 @@ import enum
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from coapsep.address import Session
+from coapsep.message.block import Block
 from coapsep.message.message import Message
 from coapsep.numbers import IDEMPOTENT, Code, Type
 from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
+
+if TYPE_CHECKING:  # they hold each other
+    from coapsep.protocol.held import Held, Observer, Topic, Upload
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -56,6 +63,8 @@ class Peer:
 
     asked: Asked | None = None
     """What we ask of it; None while we never did."""
+    held: Held | None = None
+    """What is kept for it from one request to the next; None for nothing."""
 
     stalled: bool = False
     """A timer is set, to go on when message IDs are free again."""
@@ -67,7 +76,11 @@ class Peer:
         """Whether something is open or under way."""
         asked = self.asked
         return bool(
-            self.open or self.in_flight or self.waiting or (asked is not None and asked.tokens)
+            self.open
+            or self.in_flight
+            or self.waiting
+            or self.held is not None
+            or (asked is not None and asked.tokens)
         )
 
     def spent_until(self) -> float:
@@ -125,8 +138,23 @@ class Exchange:
     abandoned: bool = False
     """The client took the token for another request: the response must not be sent."""
     transmission: Transmission | None = None
+    leisure: Timer | None = None
+    """When the answer to a request that came by multicast leaves (section 8.2)."""
     attachment: object = None
     """The application's: whatever it needs to find again by (session, token)."""
+
+    by_group: bool = False
+    """It was sent to a multicast group (section 8)."""
+    block1: Block | None = None
+    """The block that its response acknowledges (RFC 7959 section 2.3)."""
+    upload: Upload | None = None
+    """The body of which it is the last block that came."""
+    topic: Topic | None = None
+    """What is observed, if its response is to make an observer (RFC 7641 section 4.1)."""
+    observer: Observer | None = None
+    """The one it has made."""
+    notifies: tuple[Observer, ...] = ()
+    """Nobody's request: what answers it goes to these (RFC 7641 section 4.2)."""
 
     @property
     def session(self) -> Session:
@@ -235,3 +263,5 @@ class Transmission:
     timeout: float = 0.0
     first_sent: float = 0.0
     timer: Timer | None = None
+    successor: Message | None = None
+    """What is to be sent in its place when it would be repeated (RFC 7641 section 4.5.2)."""

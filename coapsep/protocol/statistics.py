@@ -71,6 +71,18 @@ class Counters:
     responses_abandoned: int = 0
     """Responses not sent because their token was taken over or their session had gone."""
 
+    suppressed: int = 0
+    """Responses not sent because the client has no interest in them, or they were errors to a
+    request that came by multicast."""
+    notifications: int = 0
+    """Notifications sent to observers; one that replaces another is not counted again."""
+    notifications_reset: int = 0
+    """Notifications answered with RST: the observer is gone."""
+    observers_lost: int = 0
+    """Observers that did not acknowledge a notification."""
+    observers_refused: int = 0
+    """Requests to observe that were answered but not entered, because a limit was reached."""
+
     requests_sent: int = 0
     """Requests of ours that left, those to groups included."""
     pings_sent: int = 0
@@ -108,6 +120,10 @@ class Statistics(Counters):
     """Message IDs remembered."""
     dedup_bytes: int = 0
     """Bytes of replies kept with them."""
+    observers: int = 0
+    """Clients that are kept up to date."""
+    body_bytes: int = 0
+    """Bytes of bodies whose blocks come and go."""
     timers: int = 0
     """Retransmissions and other deadlines that are set."""
     pending: int = 0

@@ -55,6 +55,16 @@ class Transmissions:
         self._fill_window(peer, now)
         return transmission
 
+    def send_non(self, peer: Peer, message: Message, now: float) -> int | None:
+        """Send a NON response, once; returns its message ID, None if there is none left."""
+        try:
+            mid = self._peers.message_ids(peer).allocate(now)
+        except MessageIdsExhausted:
+            return None
+        data = self._codec.encode(attrs.evolve(message, mid=mid))
+        self._outgoing.append((data, peer.session))
+        return mid
+
     def send_request(
         self,
         peer: Peer,
@@ -146,6 +156,8 @@ class Transmissions:
         if transmission.attempts < self._tuning.max_retransmit:
             transmission.attempts += 1
             transmission.timeout *= 2
+            if transmission.successor is not None:
+                self._renew(transmission, transmission.successor, now)
             self._counters.retransmissions += 1
             self._outgoing.append((transmission.data, transmission.peer.session))
             self._wait(transmission, now)
@@ -158,6 +170,19 @@ class Transmissions:
             for waiting in silent:
                 self._end(waiting, Outcome.DROPPED, now)
         self._end_in_flight(peer, transmission.message.mid, Outcome.TIMED_OUT, now)
+
+    def _renew(self, transmission: Transmission, message: Message, now: float) -> None:
+        """What it says is out of date: the newest goes in its place (RFC 7641 section 4.5.2)."""
+        peer = transmission.peer
+        try:
+            mid = self._peers.message_ids(peer).allocate(now)
+        except MessageIdsExhausted:
+            return  # better the old one than none
+        del peer.in_flight[transmission.message.mid]
+        peer.in_flight[mid] = transmission
+        transmission.message = attrs.evolve(message, mid=mid)
+        transmission.successor = None
+        transmission.data = self._codec.encode(transmission.message)
 
     def _end_in_flight(self, peer: Peer, mid: int, outcome: Outcome, now: float) -> bool:
         transmission = peer.in_flight.get(mid)

@@ -1,0 +1,222 @@
+"""How a response leaves (RFC 7252 section 5.2): in the ACK while that is still owed, else as a
+message of its own; in blocks if it is long; not at all if nobody wants it.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+
+from coapsep.address import Session
+from coapsep.errors import LocalProtocolError
+from coapsep.message.block import Block
+from coapsep.message.codec import Codec
+from coapsep.message.message import Message
+from coapsep.message.response import Response
+from coapsep.numbers import Code, OptionNumber, Type
+from coapsep.params import Tuning
+from coapsep.protocol.bodies import Bodies
+from coapsep.protocol.dedup import Dedup
+from coapsep.protocol.events import Event, ResponseUndelivered, Undelivered
+from coapsep.protocol.exchanges import Exchanges
+from coapsep.protocol.observers import Observers
+from coapsep.protocol.records import Exchange, Outcome, Phase
+from coapsep.protocol.statistics import Counters
+from coapsep.protocol.timers import Timers
+from coapsep.protocol.transmission import Transmissions
+from coapsep.protocol.uploads import Uploads
+
+_UNDELIVERED = {
+    Outcome.RESET: Undelivered.RESET,
+    Outcome.TIMED_OUT: Undelivered.TIMED_OUT,
+    Outcome.DROPPED: Undelivered.DROPPED,
+}
+
+
+class Responses:
+    """Every response to a request of others."""
+
+    def __init__(
+        self,
+        tuning: Tuning,
+        codec: Codec,
+        timers: Timers,
+        dedup: Dedup,
+        transmissions: Transmissions,
+        exchanges: Exchanges,
+        bodies: Bodies,
+        uploads: Uploads,
+        observers: Observers,
+        counters: Counters,
+        rng: random.Random,
+        events: list[Event],
+        outgoing: list[tuple[bytes, Session]],
+    ) -> None:
+        self._tuning = tuning
+        self._codec = codec
+        self._timers = timers
+        self._dedup = dedup
+        self._transmissions = transmissions
+        self._exchanges = exchanges
+        self._bodies = bodies
+        self._uploads = uploads
+        self._observers = observers
+        self._counters = counters
+        self._rng = rng
+        self._events = events
+        self._outgoing = outgoing
+
+    def respond(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Send the response, in the ACK if that is still owed (sections 5.2.1 to 5.2.3).
+
+        Raises LocalProtocolError if it has one already.
+        """
+        if exchange.phase is not Phase.RUNNING and exchange.phase is not Phase.DEFERRED:
+            raise LocalProtocolError(f"this request has its response already: {exchange.request}")
+        request, peer, counters = exchange.request, exchange.peer, self._counters
+        if exchange.upload is not None:
+            self._uploads.answered(exchange, now)
+        if exchange.abandoned:
+            counters.responses_abandoned += 1
+            self._exchanges.close(exchange, now)
+            return
+        if exchange.notifies:
+            self._observers.notify(exchange.notifies, response, now)
+            self._exchanges.close(exchange, now)
+            return
+        if (
+            not request.options.is_plain
+            or exchange.by_group
+            or exchange.block1 is not None
+            or self._bodies.is_long(response)
+        ):
+            if _is_unwanted(exchange, response):
+                counters.suppressed += 1
+                self._exchanges.close(exchange, now)
+                return
+            response = self._dressed(exchange, response, now)
+        code, options, payload = response.code, response.options, response.payload
+        if not exchange.acknowledged:
+            message = Message(code, Type.ACK, request.mid, request.token, options, payload)
+            reply = self._codec.encode(message)
+            self._dedup.store(exchange.entry, reply, now)
+            self._outgoing.append((reply, peer.session))
+            exchange.acknowledged = True
+            counters.piggybacked += 1
+            self._exchanges.close(exchange, now)
+        elif request.type is Type.CON:
+            message = Message(code, Type.CON, 0, request.token, options, payload)
+            on_end = functools.partial(self._transmission_ended, exchange)
+            exchange.transmission = self._transmissions.send(peer, message, on_end, now)
+            exchange.phase = Phase.ANSWERED
+            counters.separate += 1
+            if exchange.observer is not None:
+                exchange.observer.transmission = exchange.transmission
+        elif exchange.by_group:
+            self._at_leisure(exchange, response, now)
+        else:
+            self._send_non(exchange, response, now)
+            self._exchanges.close(exchange, now)
+
+    def refuse(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Respond to a request for which nothing was run: it may come again without harm."""
+        exchange.repeatable = True
+        self.respond(exchange, response, now)
+
+    def finish(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Close a request with one last message that nobody will repeat.
+
+        A response that still waits for its turn goes out itself; one that was sent once is
+        left at that. Whoever has no response gets the one given here.
+        """
+        if exchange.phase is Phase.CLOSED:
+            return
+        if exchange.phase is not Phase.ANSWERED:
+            if exchange.acknowledged and not (exchange.abandoned or exchange.by_group):
+                self._send_non(exchange, response, now)
+            else:
+                self.respond(exchange, response, now)
+        elif exchange.transmission is not None:
+            if not exchange.transmission.data:
+                own = exchange.transmission.message
+                own_response = Response(own.code, own.payload, options=own.options)
+                self._send_non(exchange, own_response, now)
+            self._transmissions.cancel(exchange.transmission, now)
+        self._exchanges.close(exchange, now)
+
+    # -- inside ----------------------------------------------------------------------
+
+    def _dressed(self, exchange: Exchange, response: Response, now: float) -> Response:
+        """The response with what its request asks for beside it: Observe, and blocks."""
+        peer, request = exchange.peer, exchange.request
+        number = None
+        if exchange.topic is not None and response.code.is_success:
+            number = self._observers.register(exchange, now)
+        if response.code is not Code.CONTINUE:
+            response = self._bodies.cut(peer, request, response, now)
+        options = response.options
+        if number is not None:
+            options = options.replace(OptionNumber.OBSERVE, number)
+        if exchange.block1 is not None:
+            # The first one may bring the size down to ours (RFC 7959 section 2.3).
+            block, size = exchange.block1, self._tuning.block_size
+            more = response.code is Code.CONTINUE
+            size = min(block.size, size) if not block.number else block.size
+            options = options.replace(OptionNumber.BLOCK1, Block(block.number, more, size).value)
+        return Response(response.code, response.payload, options=options)
+
+    def _send_non(self, exchange: Exchange, response: Response, now: float) -> None:
+        """A response as a NON: unreliable, with a message ID of ours (section 5.2.3)."""
+        message = Message(
+            response.code,
+            Type.NON,
+            0,
+            exchange.request.token,
+            response.options,
+            response.payload,
+        )
+        mid = self._transmissions.send_non(exchange.peer, message, now)
+        if mid is None:
+            self._counters.dropped += 1
+            return
+        self._counters.non_responses += 1
+        if exchange.observer is not None:
+            self._observers.sent_non(exchange.observer, mid, now)
+
+    def _at_leisure(self, exchange: Exchange, response: Response, now: float) -> None:
+        """Many others answer the same request: not all at once (section 8.2)."""
+        exchange.phase = Phase.ANSWERED
+
+        def send(now: float) -> None:
+            exchange.leisure = None
+            self._send_non(exchange, response, now)
+            self._exchanges.close(exchange, now)
+
+        wait = self._rng.uniform(0, self._tuning.default_leisure)
+        exchange.leisure = self._timers.set(now + wait, send)
+
+    def _transmission_ended(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
+        undelivered = _UNDELIVERED.get(outcome)
+        counters = self._counters
+        counters.delivered += outcome is Outcome.ACKNOWLEDGED
+        counters.reset += outcome is Outcome.RESET
+        counters.timed_out += outcome is Outcome.TIMED_OUT
+        counters.dropped += outcome is Outcome.DROPPED
+        if undelivered is not None and exchange.transmission is not None:
+            response = exchange.transmission.message
+            self._events.append(ResponseUndelivered(exchange, response, undelivered))
+        if exchange.observer is not None:
+            self._observers.ended(exchange.observer, outcome, now)
+        self._exchanges.close(exchange, now)
+
+
+def _is_unwanted(exchange: Exchange, response: Response) -> bool:
+    """Whether the client is not interested (RFC 7967 section 2.1), or must not be answered.
+
+    To a request that came by multicast no error is told unless it asks for it (RFC 7252
+    section 8.2; RFC 7967 section 2.1).
+    """
+    unwanted = exchange.request.options.no_response
+    if unwanted is None or response.code is Code.CONTINUE:
+        return exchange.by_group and not response.code.is_success
+    return bool(unwanted >> ((response.code >> 5) - 1) & 1)
