@@ -32,7 +32,9 @@ from coapsep.errors import MethodNotAllowed as MethodNotAllowed
 from coapsep.errors import NotAcceptable as NotAcceptable
 from coapsep.errors import NotFound as NotFound
 from coapsep.errors import PeerUnreachable as PeerUnreachable
+from coapsep.errors import PreconditionFailed as PreconditionFailed
 from coapsep.errors import RemoteProtocolError as RemoteProtocolError
+from coapsep.errors import RequestEntityIncomplete as RequestEntityIncomplete
 from coapsep.errors import RequestEntityTooLarge as RequestEntityTooLarge
 from coapsep.errors import RequestFailed as RequestFailed
 from coapsep.errors import RequestTimedOut as RequestTimedOut
@@ -58,6 +60,7 @@ from coapsep.params import Tuning as Tuning
 from coapsep.protocol.events import Undelivered as Undelivered
 from coapsep.protocol.statistics import Counters as Counters
 from coapsep.protocol.statistics import Statistics as Statistics
+from coapsep.server.body import RequestBody as RequestBody
 from coapsep.server.dispatch import UndeliveredResponse as UndeliveredResponse
 from coapsep.server.pending import AsyncRegistry as AsyncRegistry
 from coapsep.server.pending import Ended as Ended
@@ -70,6 +73,7 @@ from coapsep.server.router import Router as Router
 from coapsep.server.server import Server as Server
 from coapsep.server.server import open_server as open_server
 from coapsep.server.server import serve as serve
+from coapsep.server.streaming import StreamingResponse as StreamingResponse
 from coapsep.transport.base import Batch as Batch
 from coapsep.transport.base import Refused as Refused
 from coapsep.transport.base import Transport as Transport
@@ -116,9 +120,12 @@ __all__ = [
     "Options",
     "PeerUnreachable",
     "PendingRequest",
+    "PreconditionFailed",
     "Refused",
     "RemoteProtocolError",
     "Request",
+    "RequestBody",
+    "RequestEntityIncomplete",
     "RequestEntityTooLarge",
     "RequestFailed",
     "RequestParts",
@@ -133,6 +140,7 @@ __all__ = [
     "ServiceUnavailable",
     "Session",
     "Statistics",
+    "StreamingResponse",
     "TargetLike",
     "TooManyPending",
     "Transport",

@@ -20,6 +20,7 @@ from coapsep.numbers import Code, Type
 from coapsep.params import Limits
 from coapsep.protocol.core import Core
 from coapsep.protocol.events import Event
+from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
 from coapsep.transport.base import Batch, Transport
 
@@ -85,6 +86,11 @@ class Endpoint:
         self.core.refuse(exchange, response, trio.current_time())
         self.step()
 
+    def refuse_options(self, exchange: Exchange, names: str) -> None:
+        """Refuse a request for its critical options."""
+        self.core.refuse_options(exchange, names, trio.current_time())
+        self.step()
+
     def defer(self, exchange: Exchange) -> None:
         """Acknowledge a request whose response comes later."""
         self.core.defer(exchange, trio.current_time())
@@ -98,6 +104,50 @@ class Endpoint:
     def finish(self, exchange: Exchange, response: Response) -> None:
         """Answer a request, or send the answer it has, once and for all."""
         self.core.finish(exchange, response, trio.current_time())
+        self.step()
+
+    def accept_body(self, exchange: Exchange) -> None:
+        """Collect the body that begins with this request."""
+        self.core.accept_body(exchange, trio.current_time())
+        self.step()
+
+    def next_block(self, upload: Upload) -> None:
+        """Ask for the next block of a body that is streamed."""
+        self.core.next_block(upload, trio.current_time())
+        self.step()
+
+    def decide(self, upload: Upload, response: Response) -> None:
+        """Respond before a body is whole."""
+        self.core.decide(upload, response, trio.current_time())
+        self.step()
+
+    def begin_stream(
+        self, exchange: Exchange, response: Response, size: int | None, attachment: object
+    ) -> Body | None:
+        """Respond with a body that is produced as it is asked for."""
+        now = trio.current_time()
+        body = self.core.begin_stream(exchange, response, size, attachment, now)
+        self.step()
+        return body
+
+    def supply(self, body: Body, data: bytes, *, last: bool) -> None:
+        """Produce more of a body; one that is over takes no notice."""
+        self.core.supply(body, data, last=last, now=trio.current_time())
+        self.step()
+
+    def fail_stream(self, body: Body, failure: Response) -> None:
+        """Produce no more of a body."""
+        self.core.fail_stream(body, failure, trio.current_time())
+        self.step()
+
+    def notify(self, observer: Observer, response: Response, *, last: bool) -> None:
+        """Send one observer its newest state."""
+        self.core.notify((observer,), response, trio.current_time(), last=last)
+        self.step()
+
+    def dismiss_observers(self, response: Response) -> None:
+        """Tell all observers that it is over."""
+        self.core.dismiss_observers(response, trio.current_time())
         self.step()
 
     def request(

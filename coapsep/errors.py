@@ -144,10 +144,22 @@ class NotAcceptable(_FixedCode):
     fixed_code = Code.NOT_ACCEPTABLE
 
 
+class RequestEntityIncomplete(_FixedCode):
+    """4.08: blocks of the body are missing (RFC 7959 section 2.9.2)."""
+
+    fixed_code = Code.REQUEST_ENTITY_INCOMPLETE
+
+
 class Conflict(_FixedCode):
     """4.09: the request does not fit the state of the resource."""
 
     fixed_code = Code.CONFLICT
+
+
+class PreconditionFailed(_FixedCode):
+    """4.12: the resource is not in the state that If-Match or If-None-Match asks for."""
+
+    fixed_code = Code.PRECONDITION_FAILED
 
 
 class RequestEntityTooLarge(_FixedCode):

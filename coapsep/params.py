@@ -201,8 +201,8 @@ class Limits:
     """Bytes of the replies kept for deduplication."""
 
     body_size: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
-    """Longest body that is put together in memory, bytes. A longer request draws 4.13, a longer
-    response fails; streams have no bound."""
+    """Longest body that is put together, or kept for its client, in memory, bytes. A longer
+    request draws 4.13; streams have no bound."""
 
     body_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
     """Bytes of all bodies that are kept while their blocks come and go."""

@@ -14,14 +14,15 @@ from coapsep.numbers import Code, ContentFormat, OptionNumber
 _ONLY_A_FORMAT: dict[int, Options] = {
     number: Options.build(content_format=number) for number in ContentFormat
 }
-#: What any UDP datagram can hold beside a header and a token, bytes.
-_LARGEST = 65_000
+#: What the options of a response may take beside one block of its body, bytes.
+_MOST_OPTIONS = 60_000
 
 
 @attrs.frozen(init=False)
 class Response:
     """A response code, options and a payload.
 
+    A payload of any length: what does not fit into one message is sent in blocks (RFC 7959).
     A ``str`` payload is sent as UTF-8 with content format text/plain unless another one is
     given. ``max_age`` is seconds. ``location`` is the path of a created resource.
 
@@ -71,14 +72,13 @@ class Response:
         if named:
             taken = {number for number, _ in named}
             options = Options(named + [pair for pair in options if pair[0] not in taken])
-        size = len(payload)
         if options is not EMPTY:
             if len(options.values(OptionNumber.ETAG)) > 1:
                 raise ValueError("a response has at most one ETag (RFC 7252 section 5.10.6.1)")
-            size += sum(5 + len(value) for _, value in options)
-        if size > _LARGEST:
-            raise ValueError(
-                f"a payload of {len(payload)} bytes does not fit in a datagram with its options "
-                f"({_LARGEST} bytes are the most)"
-            )
+            size = sum(5 + len(value) for _, value in options)
+            if size > _MOST_OPTIONS:
+                raise ValueError(
+                    f"options of {size} bytes do not fit in a datagram beside a block of the "
+                    f"body ({_MOST_OPTIONS} bytes are the most)"
+                )
         self.__attrs_init__(code, payload, options)

@@ -160,6 +160,8 @@ class Bodies:
 
     def supply(self, body: Body, data: bytes, *, last: bool, now: float) -> None:
         """More of a stream; whoever waits for it is answered."""
+        if body.over:
+            return
         body.data += data
         body.complete = body.complete or last
         self._serve_waiting(body, now)

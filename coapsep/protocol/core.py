@@ -227,6 +227,10 @@ class Core:
         """Answer a request for which nothing was run."""
         self._responses.refuse(exchange, response, now)
 
+    def refuse_options(self, exchange: Exchange, names: str, now: float) -> None:
+        """Refuse a request for its critical options, as far as it may be answered."""
+        self._responses.refuse_options(exchange, names, now)
+
     def defer(self, exchange: Exchange, now: float) -> None:
         """Acknowledge a request whose answer comes later; until ``resume``, nothing runs."""
         self._exchanges.defer(exchange, now)
@@ -305,11 +309,10 @@ class Core:
         response: Response,
         now: float,
         *,
-        confirmable: bool | None = None,
         last: bool = False,
     ) -> None:
         """Send these the newest state; an error, or the ``last`` one, ends their observation."""
-        self._observers.notify(observers, response, now, confirmable=confirmable, last=last)
+        self._observers.notify(observers, response, now, last=last)
 
     def dismiss_observers(self, response: Response, now: float) -> None:
         """Tell all observers once that it is over."""

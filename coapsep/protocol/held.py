@@ -156,7 +156,5 @@ class Waiting:
     """A notification that waits for the one before it."""
 
     response: Response
-    confirmable: bool | None
-    """None leaves it to Tuning.confirm_every."""
     last: bool = False
     """It ends the observation, and says so by having no Observe option."""

@@ -130,7 +130,6 @@ class Observers:
         response: Response,
         now: float,
         *,
-        confirmable: bool | None = None,
         last: bool = False,
     ) -> None:
         """Send them the newest state, each as soon as it may be sent.
@@ -139,10 +138,10 @@ class Observers:
         """
         if self._bodies.is_long(response):
             response = tagged(response)  # once for all of them
-        last = last or not response.code.is_success
+        waiting = Waiting(response, last or not response.code.is_success)
         for observer in observers:
             if not observer.over:
-                self._notify(observer, Waiting(response, True if last else confirmable, last), now)
+                self._notify(observer, waiting, now)
 
     def sent_non(self, observer: Observer, mid: int, now: float) -> None:
         """This NON may be answered with RST, and the next one must wait a while."""
@@ -194,9 +193,7 @@ class Observers:
 
     def _send(self, observer: Observer, waiting: Waiting, now: float) -> None:
         tuning, peer = self._tuning, observer.peer
-        confirmable = waiting.confirmable
-        if confirmable is None:
-            confirmable = observer.unconfirmed + 1 >= tuning.confirm_every
+        confirmable = waiting.last or observer.unconfirmed + 1 >= tuning.confirm_every
         self._counters.notifications += 1
         if confirmable or now - observer.confirmed_at >= _CONFIRM_WITHIN:
             observer.unconfirmed = 0

@@ -123,6 +123,16 @@ class Responses:
         exchange.repeatable = True
         self.respond(exchange, response, now)
 
+    def refuse_options(self, exchange: Exchange, names: str, now: float) -> None:
+        """Its handler does not understand these critical options (section 5.4.1)."""
+        if exchange.request.type is Type.CON:
+            self._counters.bad_options += 1
+            self.refuse(exchange, Response(Code.BAD_OPTION, f"not understood: {names}"), now)
+        else:
+            self._counters.rejected += 1
+            exchange.repeatable = True
+            self._exchanges.close(exchange, now)
+
     def finish(self, exchange: Exchange, response: Response, now: float) -> None:
         """Close a request with one last message that nobody will repeat.
 
@@ -152,7 +162,7 @@ class Responses:
         number = None
         if exchange.topic is not None and response.code.is_success:
             number = self._observers.register(exchange, now)
-        if response.code is not Code.CONTINUE:
+        if response.code is not Code.CONTINUE and response.options.block2 is None:
             response = self._bodies.cut(peer, request, response, now)
         options = response.options
         if number is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Literal, NoReturn, TypeAlias
@@ -28,19 +28,27 @@ from coapsep.message.response import Response
 from coapsep.numbers import Code, OptionNumber
 from coapsep.params import Limits
 from coapsep.protocol.events import (
+    BlockReceived,
+    BodyEnded,
+    BodyWanted,
     EndReason,
     Event,
+    ObserverEnded,
     RequestEnded,
     RequestReceived,
     ResponseUndelivered,
     Undelivered,
+    UploadEnded,
 )
-from coapsep.protocol.records import Exchange
+from coapsep.protocol.held import Topic
+from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.discovery import PATH, discovery
+from coapsep.server.notifier import Notifier
 from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
-from coapsep.server.results import error_response, from_error, to_response
+from coapsep.server.results import Answer, error_response, from_error, to_response
 from coapsep.server.router import Result, Router
+from coapsep.server.streaming import Stream, StreamingResponse
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -50,10 +58,13 @@ _logger = logging.getLogger("coapsep.server")
 #: What happens to an exception of a handler that is no ResponseError.
 HandlerErrors: TypeAlias = Literal["respond", "raise"]
 
-_Pass: TypeAlias = Callable[[Request], Awaitable[Response | None]]
+_Pass: TypeAlias = Callable[[Request], Awaitable[None]]
 
 _PROXY = frozenset({OptionNumber.PROXY_URI, OptionNumber.PROXY_SCHEME})
 _NAMED_METHODS = frozenset(range(Code.GET, Code.IPATCH + 1))
+_CONDITIONS = frozenset({OptionNumber.IF_MATCH, OptionNumber.IF_NONE_MATCH})
+#: The methods that may observe (RFC 7641 section 1.2, RFC 8132 section 2.3.3).
+_OBSERVING = (Code.GET, Code.FETCH)
 _ENDED = {EndReason.REPLACED: Ended.REPLACED, EndReason.SESSION_LOST: Ended.SESSION_LOST}
 
 
@@ -90,39 +101,75 @@ class Dispatcher:
         self._raise = handler_errors == "raise"
         self._on_undelivered = on_undelivered
         self.asyncs: AsyncRegistry = AsyncRegistry(
-            endpoint, nursery, limits, self._run, self._error
+            endpoint, nursery, limits, self._run, self._respond, self._error
         )
+        self.notifier = Notifier(endpoint, nursery, self._run, self.asyncs.settle, self._error)
         #: Set by ``Server.drain``: what comes from now on is answered 5.03.
         self.draining = False
 
     def handle(self, event: Event) -> None:
         """Deal with one event of the core. Does not await."""
         if isinstance(event, RequestReceived):
-            self._start(event.exchange)
+            self._open(event.exchange)
         elif isinstance(event, RequestEnded):
             self._ended(event)
         elif isinstance(event, ResponseUndelivered):
             self._undelivered(event)
+        elif isinstance(event, BlockReceived):
+            request = event.upload.attachment
+            if isinstance(request, Request):
+                request._receive(event.exchange, event.data, last=event.last)
+        elif isinstance(event, UploadEnded):
+            request = event.upload.attachment
+            if isinstance(request, Request):
+                request.body.fail(event.reason)
+        elif isinstance(event, BodyWanted | BodyEnded):
+            stream = event.body.attachment
+            if isinstance(stream, Stream):
+                tell = stream.wanted if isinstance(event, BodyWanted) else stream.ended
+                tell()
+        elif isinstance(event, ObserverEnded):
+            self.notifier.ended(event.observer)
 
     # -- a new request ---------------------------------------------------------------
 
-    def _start(self, exchange: Exchange) -> None:
+    def _open(self, exchange: Exchange) -> None:
         try:
             request = self._route(exchange)
         except ResponseError as exc:
             self._endpoint.refuse(exchange, error_response(exc))
             return
+        route, options = request._route, request.options
+        if not (route.conditional or _CONDITIONS.isdisjoint(options.critical)):
+            names = ", ".join(option_name(n) for n in sorted(_CONDITIONS & options.critical))
+            self._endpoint.refuse_options(exchange, names)
+            return
         exchange.attachment = request
-        if request._route.is_async:
-            self._start_task(request, self._run)
+        if route.stream:
+            request._open_body(self._endpoint)
+        elif exchange.upload is not None:
+            self._endpoint.accept_body(exchange)  # it comes again when it is whole
+            return
+        if (
+            route.observable
+            and options.observe == 0
+            and request.method in _OBSERVING
+            and not exchange.by_group
+        ):
+            exchange.topic = Topic(request.path, request)
+        if route.is_async:
+            self._start_task(request, self._run_and_settle)
             return
         try:
             # A scope that the handler leaves open would go with this task, which receives;
             # inside another one, Trio raises RuntimeError. An async handler ruins its own task.
             with trio.CancelScope():  # noqa: ASYNC100  # it is there to be misused
-                result = request._route.handler(request)
+                result = route.handler(request)
             if inspect.isawaitable(result):  # a lambda around an async function, say
                 self._start_task(request, partial(self._finish, result))
+                return
+            if route.observable and isinstance(result, AsyncGenerator):
+                self._start_task(request, partial(self.notifier.drive, result))
                 return
             response = to_response(request, result)
         except Exception as exc:
@@ -167,7 +214,7 @@ class Dispatcher:
 
     async def _first_pass(self, request: Request, run: _Pass) -> None:
         try:
-            response = await run(request)
+            await run(request)
         except BaseException as exc:
             if not _is_cancellation(exc):
                 raise
@@ -175,8 +222,6 @@ class Dispatcher:
             # left a scope open that was cancelled, and nobody else may suffer for it.
             with suppress(RuntimeError):  # the nursery may be closed by now
                 self._nursery.start_soon(self._forgotten_scope, request)
-            return
-        self.asyncs.settle(request, response)
 
     async def _forgotten_scope(self, request: Request) -> None:
         await trio.lowlevel.checkpoint()
@@ -185,7 +230,10 @@ class Dispatcher:
 
     # -- a pass of a handler ---------------------------------------------------------
 
-    async def _run(self, request: Request) -> Response | None:
+    async def _run_and_settle(self, request: Request) -> None:
+        self.asyncs.settle(request, await self._run(request))
+
+    async def _run(self, request: Request) -> Answer:
         """Call the handler, sync or async; whatever it raises becomes a response."""
         try:
             result = request._route.handler(request)
@@ -195,11 +243,29 @@ class Dispatcher:
         except Exception as exc:
             return self._error(request, exc)
 
-    async def _finish(self, result: Awaitable[Result], request: Request) -> Response | None:
+    async def _finish(self, result: Awaitable[Result], request: Request) -> None:
         try:
-            return to_response(request, await result)
+            response = to_response(request, await result)
         except Exception as exc:
-            return self._error(request, exc)
+            response = self._error(request, exc)
+        self.asyncs.settle(request, response)
+
+    def _respond(
+        self, request: Request, exchange: Exchange, answer: Response | StreamingResponse
+    ) -> None:
+        body = request._body
+        is_early = body is not None and not body.is_whole
+        if isinstance(answer, StreamingResponse):
+            if not (is_early or exchange.notifies):
+                stream = Stream(self._endpoint, answer, partial(self._error, request))
+                stream.start(exchange, self._nursery)
+                return
+            answer = self._error(request, TypeError("a body can be streamed to one request only"))
+        upload = None if body is None else body.upload
+        if is_early and upload is not None and not upload.over:
+            self._endpoint.decide(upload, answer)
+        elif exchange.phase is Phase.RUNNING:
+            self._endpoint.respond(exchange, answer)
 
     def _error(self, request: Request, exc: Exception) -> Response:
         """A ResponseError is the answer; anything else is 5.00, and stays in the log."""

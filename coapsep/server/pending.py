@@ -30,6 +30,8 @@ from coapsep.numbers import Code
 from coapsep.params import Limits
 from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.request import Request
+from coapsep.server.results import Answer
+from coapsep.server.streaming import StreamingResponse
 
 _logger = logging.getLogger("coapsep.server")
 
@@ -199,13 +201,15 @@ class AsyncRegistry:
         endpoint: Endpoint,
         nursery: trio.Nursery,
         limits: Limits,
-        run_pass: Callable[[Request], Awaitable[Response | None]],
+        run_pass: Callable[[Request], Awaitable[Answer]],
+        respond: Callable[[Request, Exchange, Response | StreamingResponse], None],
         failed: Callable[[Request, Exception], Response],
     ) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
         self._limits = limits
         self._run_pass = run_pass
+        self._respond = respond
         self._failed = failed
         self._entries: dict[PendingRequest, None] = {}
         self._per_session: dict[Session, int] = {}
@@ -235,6 +239,8 @@ class AsyncRegistry:
         exchange = request._exchange
         counters = self._endpoint.core.counters
         retry_after = self._limits.retry_after
+        if request._body is not None and not request._body.is_whole:
+            raise LocalProtocolError("too early to register: read all of request.body first")
         if exchange.phase in (Phase.ANSWERED, Phase.CLOSED):
             raise LocalProtocolError(f"too late to register: {request!r} has been answered")
         if isinstance(exchange.attachment, PendingRequest):
@@ -302,13 +308,17 @@ class AsyncRegistry:
             self._remove(pending, reason)
             pending._life.cancel()
 
-    def settle(self, request: Request, response: Response | None) -> None:
+    def settle(self, request: Request, response: Answer) -> None:
         """A pass of its handler is over: send the response, or go on pending.
 
         None from a handler that neither registered nor re-armed is 5.00: a client that was
         told to wait must not wait in vain.
         """
-        exchange = request._exchange
+        exchange, body = request._exchange, request._body
+        if body is not None and not body.is_whole:
+            early = response or self._failed(request, TypeError("returned None too early"))
+            self._respond(request, exchange, early)
+            return
         if exchange.phase is not Phase.RUNNING:
             return  # free_async has answered it, or let it go, while the handler ran
         pending = exchange.attachment
@@ -329,7 +339,7 @@ class AsyncRegistry:
         if response is None:
             self._endpoint.close(exchange)
         else:
-            self._endpoint.respond(exchange, response)
+            self._respond(request, exchange, response)
 
     # -- the child task --------------------------------------------------------------
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from coapsep.address import Address, Session
+from coapsep.endpoint import Endpoint
+from coapsep.errors import LocalProtocolError, PreconditionFailed
 from coapsep.message.options import Options, printable_path
 from coapsep.numbers import Code, Type
 from coapsep.protocol.records import Exchange
+from coapsep.server.body import RequestBody
 
 if TYPE_CHECKING:  # a request knows the registry, and the registry its requests
     from coapsep.server.pending import AsyncRegistry, PendingRequest
@@ -24,7 +27,16 @@ class Request:
     copy whose ``pending`` is set.
     """
 
-    __slots__ = ("_abandoned", "_exchange", "_origin", "_route", "asyncs", "params", "pending")
+    __slots__ = (
+        "_abandoned",
+        "_body",
+        "_exchange",
+        "_origin",
+        "_route",
+        "asyncs",
+        "params",
+        "pending",
+    )
 
     #: The registry, for ``request.asyncs.register_async(request, delay=...)``.
     asyncs: AsyncRegistry
@@ -48,6 +60,7 @@ class Request:
         self._exchange = exchange
         self._route = route
         self._abandoned: trio.Event | None = None
+        self._body: RequestBody | None = None
         self.asyncs = asyncs
         self.params = params
         self.pending = pending
@@ -79,8 +92,20 @@ class Request:
 
     @property
     def payload(self) -> bytes:
-        """The body."""
+        """The body. Raises LocalProtocolError on a route that streams: see ``body``."""
+        if self._body is not None:
+            raise LocalProtocolError("this route streams: read request.body instead")
         return self._exchange.request.payload
+
+    @property
+    def body(self) -> RequestBody:
+        """The body as it arrives, on a route added with ``stream=True``.
+
+        Raises LocalProtocolError on any other, where ``payload`` has all of it.
+        """
+        if self._body is None:
+            raise LocalProtocolError("this route does not stream: request.payload is the body")
+        return self._body
 
     @property
     def content_format(self) -> int | None:
@@ -96,6 +121,30 @@ class Request:
     def options(self) -> Options:
         """All options."""
         return self._exchange.request.options
+
+    @property
+    def observing(self) -> bool:
+        """Whether the client asks to be kept up to date, or this is to do so (RFC 7641)."""
+        return self._exchange.topic is not None or bool(self._exchange.notifies)
+
+    def check_preconditions(self, etag: bytes | None) -> None:
+        """Hold If-Match and If-None-Match against the resource (RFC 7252 section 5.10.8).
+
+        ``etag`` is the one of its current state, b"" if it has none, None if it does not
+        exist. Raises PreconditionFailed, 4.12. A route must be added with
+        ``conditional=True``, or such requests are refused with 4.02 before they get here.
+        """
+        options = self.options
+        wanted = options.if_match
+        if wanted and (etag is None or (b"" not in wanted and etag not in wanted)):
+            raise PreconditionFailed("If-Match")
+        if options.if_none_match and etag is not None:
+            raise PreconditionFailed("If-None-Match")
+
+    @property
+    def by_multicast(self) -> bool:
+        """Whether it was sent to a group: an error is then no answer (RFC 7252 section 8.2)."""
+        return self._exchange.by_group
 
     @property
     def confirmable(self) -> bool:
@@ -144,10 +193,31 @@ class Request:
             origin._abandoned = trio.Event()
         await origin._abandoned.wait()
 
+    def _open_body(self, endpoint: Endpoint) -> None:
+        """Its handler reads the body as it arrives."""
+        exchange = self._exchange
+        upload = None if exchange.upload is None else endpoint.core.stream_body(exchange, self)
+        self._body = RequestBody(exchange.request.payload, upload, endpoint.next_block)
+        if upload is not None and upload.over:
+            self._body.fail("it was begun again")
+
+    def _receive(self, exchange: Exchange, chunk: bytes, *, last: bool) -> None:
+        """The next block came, in a request of its own: the one to answer."""
+        self._exchange = exchange
+        exchange.attachment = self
+        self.body.feed(chunk, last=last)
+
     def _copy_for(self, pending: PendingRequest) -> Request:
         """What the delayed passes of ``pending`` see."""
         first = self._origin or self
-        return Request(self._exchange, self._route, self.params, self.asyncs, pending, first)
+        return self._copy(self._exchange, pending, first)
+
+    def _copy(
+        self, exchange: Exchange, pending: PendingRequest | None, origin: Request | None
+    ) -> Request:
+        copy = Request(exchange, self._route, self.params, self.asyncs, pending, origin)
+        copy._body = self._body
+        return copy
 
     def _abandon(self) -> None:
         origin = self._origin or self

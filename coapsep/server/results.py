@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from coapsep.errors import NotAcceptable, ResponseError
 from coapsep.message.response import Response
-from coapsep.numbers import Code
+from coapsep.numbers import Code, OptionNumber
+from coapsep.server.streaming import StreamingResponse
 
 if TYPE_CHECKING:
     from coapsep.server.request import Request
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
+
+#: What a pass of a handler comes to; None is no response yet.
+Answer: TypeAlias = Response | StreamingResponse | None
 
 #: The response code of a bare payload.
 _DEFAULT_CODES = {
@@ -29,13 +34,16 @@ _DEFAULT_CODES = {
 _SAFE = (Code.GET, Code.FETCH)
 
 
-def to_response(request: Request, result: Result) -> Response | None:
+def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer:
     """The response that a handler's return value stands for; None for None.
+
+    A representation that the client says it has is 2.03 Valid (RFC 7252 section 5.9.1.3).
 
     Raises TypeError or ValueError for what is none, NotAcceptable (RFC 7252 section 5.10.4)
     for a representation in another format than the one asked for.
     """
-    if result is None or isinstance(result, Response):
+    response: Answer
+    if result is None or isinstance(result, Response | StreamingResponse):
         response = result
     elif isinstance(result, bytes | str):
         # A route that promises one format means it for what its handler just returns, too.
@@ -48,19 +56,28 @@ def to_response(request: Request, result: Result) -> Response | None:
         response = Response(result)
     elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Code):
         response = Response(*result)
+    elif isinstance(result, AsyncIterable):
+        promised = request._route.content_formats
+        response = StreamingResponse(
+            result,
+            _DEFAULT_CODES.get(request.method, Code.CONTENT),
+            content_format=promised[0] if len(promised) == 1 else None,
+        )
     else:
         raise TypeError(
-            f"a handler returns a Response, bytes, str, a Code, (Code, payload) or None, "
-            f"not {result!r:.200}"
+            f"a handler returns a Response, bytes, str, a Code, (Code, payload), an async "
+            f"iterable of bytes or None, not {result!r:.200}"
         )
-    if (
-        request.accept is not None
-        and response is not None
-        and response.code is Code.CONTENT
-        and request.method in _SAFE
-        and response.options.content_format != request.accept
-    ):
+    if response is None or request.method not in _SAFE:
+        return response
+    head = response.head if isinstance(response, StreamingResponse) else response
+    if head.code is not Code.CONTENT:
+        return response
+    accept, etags = request.accept, request.options.etags
+    if accept is not None and head.options.content_format != accept:
         raise NotAcceptable("Not Acceptable")
+    if etags and set(head.options.etags) & set(etags):
+        return Response(Code.VALID, options=head.options.without(OptionNumber.CONTENT_FORMAT))
     return response
 
 

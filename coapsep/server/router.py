@@ -5,7 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, cast
 
@@ -16,6 +24,7 @@ from coapsep.message.response import Response
 from coapsep.message.uri import write_segment
 from coapsep.numbers import Code
 from coapsep.server.request import Request
+from coapsep.server.streaming import StreamingResponse
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -23,10 +32,28 @@ elif TYPE_CHECKING:  # nothing evaluates it at run time
     from typing_extensions import Unpack
 
 #: What a handler may return: a Response; a payload, whose code follows from the method; a
-#: code, with or without a payload; None after ``register_async``.
-Result: TypeAlias = Response | bytes | str | Code | tuple[Code, bytes | str] | None
-Handler: TypeAlias = Callable[[Request], Result] | Callable[[Request], Awaitable[Result]]
+#: code, with or without a payload; None after ``register_async``; a body that is produced as it
+#: is fetched, as a StreamingResponse or just an async iterable of bytes.
+Result: TypeAlias = (
+    Response
+    | StreamingResponse
+    | bytes
+    | str
+    | Code
+    | tuple[Code, bytes | str]
+    | AsyncIterable[bytes]
+    | None
+)
+#: A function, sync or async; or an async generator, which yields the parts of one body, or
+#: on a route that is observable one representation after the other.
+Handler: TypeAlias = (
+    Callable[[Request], Result]
+    | Callable[[Request], Awaitable[Result]]
+    | Callable[[Request], AsyncIterable[Result]]
+)
 _H = TypeVar("_H", bound=Handler)
+#: What is said of a handler, and is no attribute of a link.
+_ABOUT_HANDLERS = frozenset({"listed", "observable", "stream", "conditional"})
 _NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,6 +67,12 @@ class Route:
     content_formats: tuple[int, ...] = ()
     #: What its tasks are called.
     name: str = "handler"
+    #: GET and FETCH may observe it (RFC 7641).
+    observable: bool = False
+    #: Its handler reads the body as it arrives.
+    stream: bool = False
+    #: Its handler looks at If-Match and If-None-Match.
+    conditional: bool = False
 
 
 class About(TypedDict, total=False):
@@ -58,6 +91,14 @@ class About(TypedDict, total=False):
     """A text for people."""
     listed: bool
     """False keeps the resource out of the list."""
+    observable: bool
+    """Clients may observe it (RFC 7641): ``Server.notify`` asks the handler again. One that is
+    an async generator is asked for its next representation instead."""
+    stream: bool
+    """The handler reads ``request.body`` as it arrives, instead of ``request.payload``."""
+    conditional: bool
+    """The handler calls ``request.check_preconditions``. Where none does, If-Match and
+    If-None-Match are 4.02: to ignore them could do harm."""
 
 
 class Resource:
@@ -85,7 +126,9 @@ class Resource:
 
     def link(self) -> Link:
         """Its line in /.well-known/core."""
-        named = {k: v for k, v in self.about.items() if k != "listed"}
+        named = {k: v for k, v in self.about.items() if k not in _ABOUT_HANDLERS}
+        if any(route.observable for route in self.routes.values()):
+            named["obs"] = True
         target = _join(tuple(map(write_segment, self.pattern)))
         return Link.of(target, **cast("dict[str, str | int]", named))
 
@@ -131,7 +174,7 @@ class Router:
         self, path: str, methods: Iterable[Code], **about: Unpack[About]
     ) -> Callable[[_H], _H]:
         """Add a handler, sync or async, for some methods of a path; see ``About``."""
-        pattern = _split(path)
+        pattern = split(path)
         formats = _formats(about.get("ct"))
         unknown = about.keys() - About.__annotations__.keys()
         if unknown:
@@ -140,9 +183,19 @@ class Router:
         def add(handler: _H) -> _H:
             if not callable(handler):
                 raise TypeError(f"the handler of {path} must be callable, unlike {handler!r}")
-            name = f"{path} {getattr(handler, '__qualname__', handler)}"
-            route = Route(handler, _is_async(handler), formats, name)
-            self._add(pattern, dict.fromkeys(map(Code, methods), route), about)
+            route = Route(
+                handler,
+                _is_async(handler),
+                formats,
+                f"{path} {getattr(handler, '__qualname__', handler)}",
+                about.get("observable", False),
+                about.get("stream", False),
+                about.get("conditional", False),
+            )
+            codes = tuple(map(Code, methods))
+            if route.observable and not set(codes) <= {Code.GET, Code.FETCH}:
+                raise ValueError(f"only GET and FETCH can be observed, not all methods of {path}")
+            self._add(pattern, dict.fromkeys(codes, route), about)
             return handler
 
         return add
@@ -179,7 +232,7 @@ class Router:
         """Add all resources of another router, as they are now, below a path."""
         if router is self:
             raise ValueError("a router cannot be mounted on itself")
-        above = _split(prefix.rstrip("/") or "/")
+        above = split(prefix.rstrip("/") or "/")
         for other in router.resources():
             self._add((*above, *other.pattern), other.routes, other.about)
 
@@ -265,7 +318,8 @@ def _formats(ct: int | Sequence[int] | None) -> tuple[int, ...]:
     return formats
 
 
-def _split(path: str) -> tuple[str, ...]:
+def split(path: str) -> tuple[str, ...]:
+    """The segments of a path. Raises ValueError or TypeError for what is none."""
     if not isinstance(path, str):
         raise TypeError(f'a path is a str, as in @router.get("/hello"), unlike {path!r}')
     if not path.startswith("/"):

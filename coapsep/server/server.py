@@ -84,6 +84,19 @@ class Server:
             datagrams_to_groups=self._endpoint.transport.dropped,
         )
 
+    def notify(self, path: str) -> None:
+        """The state of the resource at this path has changed: its observers are told.
+
+        Its handler runs once for all observers that asked the same, soon; calls that come
+        before it is done count as one. ``path`` is the one that clients ask, names filled in.
+        An observer that is slow gets the newest state, and perhaps not all before it
+        (RFC 7641 section 1.3). A resource whose handler is an async generator needs no call.
+
+        Raises ``trio.ClosedResourceError`` if the server has stopped, ValueError if it is no
+        path.
+        """
+        self._dispatcher.notifier.notify(path)
+
     async def drain(self) -> None:
         """Stop in good order: accept nothing new, finish what is under way, then close.
 
@@ -113,6 +126,8 @@ class Server:
     async def _answer_the_rest(self) -> None:
         # The caller's time is up, so this is shielded, and bounded itself.
         with trio.move_on_after(_GOODBYE, shield=True):
+            if not self._endpoint.over:
+                self._endpoint.dismiss_observers(self._goodbye)
             for exchange in self._endpoint.core.open_exchanges():
                 if self._endpoint.over:
                     return  # somebody else has ended the server, and the transport with it

@@ -244,57 +244,6 @@ async def test_the_code_of_a_bare_payload(
 LARGE = b"x" * 65_001
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda request: LARGE,
-        lambda request: LARGE.decode(),
-        lambda request: Response(Code.CONTENT, LARGE),
-        lambda request: (Code.CONTENT, LARGE),
-    ],
-    ids=["bytes", "str", "Response", "tuple"],
-)
-async def test_a_payload_that_fits_in_no_datagram_is_5_00(
-    autojump_clock: MockClock,
-    server: Server,
-    router: Router,
-    peer: Peer,
-    errors: pytest.LogCaptureFixture,
-    kind: Kind,
-    make: Callable[[Request], Any],
-) -> None:
-    router.get("/r")(handler_of(kind, make))
-    answer = await answer_to(peer, peer.request("/r"))
-    assert (answer.code, answer.payload) == (Code.INTERNAL_SERVER_ERROR, b"")
-    assert "a payload of 65001 bytes does not fit" in errors.text
-    assert server.statistics().handler_errors == 1
-
-
-async def test_the_largest_payload(
-    autojump_clock: MockClock, server: Server, router: Router, peer: Peer
-) -> None:
-    router.get("/r")(returning(LARGE[1:]))
-    peer.request("/r")
-    await peer.expect(Type.ACK, Code.CONTENT, payload=LARGE[1:])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_diagnostic_that_fits_in_no_datagram_is_5_00(
-    autojump_clock: MockClock,
-    server: Server,
-    router: Router,
-    peer: Peer,
-    errors: pytest.LogCaptureFixture,
-    kind: Kind,
-) -> None:
-    """The system would refuse to send it, and the client would wait in vain."""
-    router.get("/r")(handler_of(kind, raising(BadRequest(LARGE.decode()))))
-    answer = await answer_to(peer, peer.request("/r"))
-    assert (answer.code, answer.payload) == (Code.INTERNAL_SERVER_ERROR, b"")
-    assert server.statistics().handler_errors == 1
-
-
 def several_long_options() -> Response:
     return Response(Code.CREATED, location=["x" * 255] * 300)
 

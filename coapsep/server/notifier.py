@@ -1,0 +1,152 @@
+"""Where the notifications to observers come from (RFC 7641 section 4.2).
+
+A handler is asked again when ``Server.notify`` says that something has changed: once for all
+observers that asked the same, and not again while it is at it. A handler that is an async
+generator is asked for its next representation instead, by a task for each observer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from contextlib import aclosing
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from coapsep.endpoint import Endpoint
+from coapsep.message.response import Response
+from coapsep.numbers import Code
+from coapsep.protocol.held import Observer
+from coapsep.server.pending import PendingRequest
+from coapsep.server.request import Request
+from coapsep.server.results import Answer, to_response
+from coapsep.server.router import Result, split
+
+
+@attrs.frozen
+class _Question:
+    """What some observers have asked alike."""
+
+    path: Hashable
+    method: Code
+    options: tuple[tuple[int, bytes], ...]
+    payload: bytes
+
+
+Settle: TypeAlias = Callable[[Request, Answer], None]
+
+
+class Notifier:
+    """Asks handlers for the state of what they serve, and hands it to the core."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        nursery: trio.Nursery,
+        run: Callable[[Request], Awaitable[Answer]],
+        settle: Settle,
+        failed: Callable[[Request, Exception], Response],
+    ) -> None:
+        self._endpoint = endpoint
+        self._nursery = nursery
+        self._run = run
+        self._settle = settle
+        self._failed = failed
+        #: What is being asked, and whether it must be asked once more.
+        self._asked: dict[_Question, bool] = {}
+        self._generators: dict[Observer, trio.CancelScope] = {}
+
+    def notify(self, path: str) -> None:
+        """The state of this path has changed: ask its handler, and tell its observers.
+
+        Raises ``trio.ClosedResourceError`` if the server has stopped.
+        """
+        questions: dict[_Question, None] = {}
+        for observer in self._endpoint.core.observers_of(split(path)):
+            if observer not in self._generators:
+                questions[_question_of(observer)] = None
+        for question in questions:
+            if question not in self._asked:
+                try:
+                    self._nursery.start_soon(self._ask, question, name=f"notify {path}")
+                except RuntimeError as exc:
+                    raise trio.ClosedResourceError("the server has stopped") from exc
+            self._asked[question] = True
+
+    async def drive(self, generator: AsyncGenerator[Result, None], request: Request) -> None:
+        """Answer a request with the first representation of a generator, and go on with the
+        others for as long as the client observes."""
+        scope = trio.CancelScope()  # around all of it: none of ours around a single step
+        exchange = request._exchange
+        observer: Observer | None = None
+        last: Response | None = None
+        with scope:
+            try:
+                async with aclosing(generator):
+                    async for result in generator:
+                        last = _whole(to_response(request, result))
+                        if observer is None:
+                            self._settle(request, last)
+                            observer = exchange.observer
+                            if observer is None or observer.over:
+                                return
+                            self._generators[observer] = scope
+                        else:
+                            self._endpoint.notify(observer, last, last=False)
+                        await trio.lowlevel.checkpoint()
+            except Exception as exc:
+                last = self._failed(request, exc)
+            finally:
+                if observer is not None:
+                    self._generators.pop(observer, None)
+            if observer is None:
+                self._settle(request, last)
+            elif last is not None:
+                # There is no more to come: the last representation again, without Observe.
+                self._endpoint.notify(observer, last, last=True)
+
+    def ended(self, observer: Observer) -> None:
+        """This client is not kept up to date any more."""
+        scope = self._generators.pop(observer, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _ask(self, question: _Question) -> None:
+        core = self._endpoint.core
+        try:
+            while self._asked[question]:
+                self._asked[question] = False
+                observers = tuple(
+                    observer
+                    for observer in core.observers_of(question.path)
+                    if _question_of(observer) == question
+                )
+                if not observers:
+                    return
+                exchange = core.open_notification(observers)
+                request = _request_of(observers[0])._copy(exchange, None, None)
+                exchange.attachment = request
+                self._settle(request, await self._run(request))
+                pending = exchange.attachment
+                if isinstance(pending, PendingRequest):
+                    await pending.ended
+        finally:
+            del self._asked[question]
+
+
+def _request_of(observer: Observer) -> Request:
+    request = observer.topic.attachment
+    assert isinstance(request, Request)  # the dispatcher has put it there
+    return request
+
+
+def _question_of(observer: Observer) -> _Question:
+    request = observer.request
+    return _Question(observer.topic.key, request.code, request.options.matchable, request.payload)
+
+
+def _whole(answer: Answer) -> Response:
+    if not isinstance(answer, Response):
+        raise TypeError(f"an observable generator yields whole representations, not {answer!r}")
+    return answer
