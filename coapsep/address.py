@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import attrs
 
+#: The groups of "All CoAP Nodes" (RFC 7252 section 12.8): of IPv4, and of IPv6 on a link and
+#: within a site.
+ALL_COAP_NODES: tuple[str, ...] = ("224.0.1.187", "ff02::fd", "ff05::fd")
+
 
 @attrs.frozen(cache_hash=True)
 class Address:
     """An IP address and a UDP port.
 
     ``host`` is the numeric form without brackets and without a zone; ``scope_id`` is the
-    interface index that a link-local IPv6 address needs, else 0.
+    interface index that an IPv6 address of one link needs, host or group, else 0.
     """
 
     host: str
@@ -45,6 +49,15 @@ class Session:
     local: Address
     peer: Address
     transport: str = "udp"
+    group: Address | None = None
+    """The multicast group that a datagram was sent to, if it was. ``local`` is then the
+    address that an answer leaves from, never that of the group (RFC 7252 section 8.2)."""
+
+    @property
+    def unicast(self) -> Session:
+        """The session without the group: that of the answer."""
+        return self if self.group is None else attrs.evolve(self, group=None)
 
     def __str__(self) -> str:
-        return f"{self.transport} {self.local} <- {self.peer}"
+        group = "" if self.group is None else f" in {self.group}"
+        return f"{self.transport} {self.local}{group} <- {self.peer}"

@@ -150,7 +150,10 @@ class Core:
 
     def receive_datagram(self, data: bytes, session: Session, now: float) -> None:
         """A datagram arrived. Never raises."""
-        message = self._messages.receive(data, session, now)
+        by_group = session.group is not None
+        if by_group:
+            session = session.unicast
+        message = self._messages.receive(data, session, now, by_group=by_group)
         if message is None:
             return
         is_whole = len(data) <= self._datagram_size
@@ -158,7 +161,7 @@ class Core:
             if not self._is_answer(message, session, is_whole, now):
                 self._messages.reject(message, session)
         elif is_whole:
-            self._incoming.receive(message, session, now)
+            self._incoming.receive(message, session, now, by_group=by_group)
         else:
             self._messages.refuse_size(message, session)
 

@@ -8,6 +8,7 @@ response, or an RST that may be for a NON.
 from __future__ import annotations
 
 from coapsep.address import Session
+from coapsep.message.block import BLOCK_SIZES, Block
 from coapsep.message.codec import Codec, empty
 from coapsep.message.message import Malformed, Message
 from coapsep.message.options import Options
@@ -41,8 +42,13 @@ class MessageLayer:
         self._counters = counters
         self._outgoing = outgoing
 
-    def receive(self, data: bytes, session: Session, now: float) -> Message | None:
+    def receive(
+        self, data: bytes, session: Session, now: float, *, by_group: bool = False
+    ) -> Message | None:
         """Deal with one datagram; never raises.
+
+        One that came by multicast may only be a NON request (section 8.1): nothing else is
+        answered, not even with RST.
 
         Returns what is not settled here. Of a message that is longer than
         Limits.datagram_size it is the header and the token.
@@ -51,6 +57,9 @@ class MessageLayer:
         counters.datagrams_received += 1
         if len(data) < 4 or data[0] >> 6 != 1:
             # Another version, or no CoAP at all, must be ignored (section 3).
+            counters.ignored += 1
+            return None
+        if by_group and not (data[0] >> 4 & 3 == Type.NON and 0 < data[1] < 32):
             counters.ignored += 1
             return None
         peer = self._peers.find(session)
@@ -109,10 +118,13 @@ class MessageLayer:
 
     def refuse_size(self, head: Message, session: Session) -> None:
         """Say how long a request may be (section 5.9.2.9)."""
-        # A hint for the client's next try: what is left beside a header and options.
-        size1 = Options.build(size1=max(0, self._limits.datagram_size - _OVERHEAD))
+        # Hints for the client's next try: what is left beside a header and options, and that
+        # it may come in blocks (RFC 7959 section 2.9.3).
+        most = max(0, self._limits.datagram_size - _OVERHEAD)
+        block = Block(0, False, max((16, *(size for size in BLOCK_SIZES if size <= most))))
+        hint = Options.build(size1=most, block1=block)
         text = f"a message may have {self._limits.datagram_size} bytes"
-        self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, size1)
+        self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, hint)
 
     def _answer(self, peer: Peer, data: bytes, kind: int, mid: int, now: float) -> Message | None:
         """An ACK or RST: settle it with the CON it belongs to, or hand it up, or ignore it."""

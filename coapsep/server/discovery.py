@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coapsep.errors import NotFound
 from coapsep.message.linkformat import dump, matches
 from coapsep.message.response import Response
 from coapsep.numbers import Code, ContentFormat
@@ -16,6 +17,8 @@ def discovery(router: Router) -> Route:
 
     def well_known_core(request: Request) -> Response:
         links = [link for link in router.links() if matches(link, request.query)]
+        if request.by_multicast and not links:
+            raise NotFound("nothing here matches")  # no answer: others have more to say
         return Response(
             Code.CONTENT, dump(links).encode(), content_format=ContentFormat.LINK_FORMAT
         )
