@@ -5,12 +5,14 @@ pending async request; see ``serve``, ``Router`` and ``AsyncRegistry``. A client
 requests can be cancelled; see ``open_client`` and ``Client``.
 """
 
+from coapsep.address import ALL_COAP_NODES as ALL_COAP_NODES
 from coapsep.address import Address as Address
 from coapsep.address import Session as Session
 from coapsep.client.client import Client as Client
 from coapsep.client.lifetime import open_client as open_client
 from coapsep.client.lifetime import run_client as run_client
 from coapsep.client.multicast import GroupResponses as GroupResponses
+from coapsep.client.observation import Notifications as Notifications
 from coapsep.client.parts import RequestParts as RequestParts
 from coapsep.client.response import ClientResponse as ClientResponse
 from coapsep.client.response import UnsuccessfulResponse as UnsuccessfulResponse
@@ -26,6 +28,7 @@ from coapsep.errors import Conflict as Conflict
 from coapsep.errors import EndpointCrashed as EndpointCrashed
 from coapsep.errors import Forbidden as Forbidden
 from coapsep.errors import GatewayTimeout as GatewayTimeout
+from coapsep.errors import HopLimitReached as HopLimitReached
 from coapsep.errors import LocalProtocolError as LocalProtocolError
 from coapsep.errors import MessageIdsExhausted as MessageIdsExhausted
 from coapsep.errors import MethodNotAllowed as MethodNotAllowed
@@ -42,8 +45,11 @@ from coapsep.errors import ResetByPeer as ResetByPeer
 from coapsep.errors import ResponseError as ResponseError
 from coapsep.errors import ServiceUnavailable as ServiceUnavailable
 from coapsep.errors import TooManyPending as TooManyPending
+from coapsep.errors import TooManyRequests as TooManyRequests
 from coapsep.errors import Unauthorized as Unauthorized
+from coapsep.errors import UnprocessableEntity as UnprocessableEntity
 from coapsep.errors import UnsupportedContentFormat as UnsupportedContentFormat
+from coapsep.message.block import Block as Block
 from coapsep.message.linkformat import Link as Link
 from coapsep.message.message import Malformed as Malformed
 from coapsep.message.message import Message as Message
@@ -57,6 +63,7 @@ from coapsep.numbers import OptionNumber as OptionNumber
 from coapsep.numbers import Type as Type
 from coapsep.params import Limits as Limits
 from coapsep.params import Tuning as Tuning
+from coapsep.problem import Problem as Problem
 from coapsep.protocol.events import Undelivered as Undelivered
 from coapsep.protocol.statistics import Counters as Counters
 from coapsep.protocol.statistics import Statistics as Statistics
@@ -84,6 +91,7 @@ from coapsep.transport.udp import open_udp_client as open_udp_client
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_COAP_NODES",
     "About",
     "Address",
     "AsyncAlreadyRegistered",
@@ -93,6 +101,7 @@ __all__ = [
     "BadRequest",
     "BadResponse",
     "Batch",
+    "Block",
     "Client",
     "ClientResponse",
     "CoapError",
@@ -107,6 +116,7 @@ __all__ = [
     "GatewayTimeout",
     "GroupResponses",
     "Handler",
+    "HopLimitReached",
     "Limits",
     "Link",
     "LocalProtocolError",
@@ -121,6 +131,7 @@ __all__ = [
     "PeerUnreachable",
     "PendingRequest",
     "PreconditionFailed",
+    "Problem",
     "Refused",
     "RemoteProtocolError",
     "Request",
@@ -143,6 +154,7 @@ __all__ = [
     "StreamingResponse",
     "TargetLike",
     "TooManyPending",
+    "TooManyRequests",
     "Transport",
     "Tuning",
     "Type",
@@ -150,6 +162,7 @@ __all__ = [
     "Unauthorized",
     "Undelivered",
     "UndeliveredResponse",
+    "UnprocessableEntity",
     "UnsuccessfulResponse",
     "UnsupportedContentFormat",
     "open_client",

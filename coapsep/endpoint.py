@@ -158,10 +158,14 @@ class Endpoint:
         options: Options,
         payload: bytes,
         attachment: object,
+        *,
+        observe: bool = False,
     ) -> ClientExchange:
         """Ask a peer. Raises ValueError and LocalProtocolError as ``Core.send_request`` does."""
         now = trio.current_time()
-        exchange = self.core.send_request(session, kind, code, options, payload, attachment, now)
+        exchange = self.core.send_request(
+            session, kind, code, options, payload, attachment, now, observe=observe
+        )
         self.step()
         return exchange
 

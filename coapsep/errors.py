@@ -17,6 +17,7 @@
       EndpointCrashed                a task of the library failed behind your back
       ResponseError                  raise it in a handler: the client gets its code
         BadRequest, NotFound, ...    one class for the codes that handlers raise most
+        TooManyRequests              4.29, with the time to wait
         ServiceUnavailable           5.03, with the time to wait
           AsyncAlreadyRegistered     the token has a pending request
           TooManyPending             a limit on pending requests is reached
@@ -29,6 +30,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from coapsep.numbers import Code
+from coapsep.problem import Problem
 
 
 class CoapError(Exception):
@@ -80,17 +82,35 @@ class ResponseError(CoapError):
     """An error response, as an exception for handlers to raise.
 
     ``diagnostic`` becomes the payload (RFC 7252 section 5.5.2): a short text for the person
-    who reads a trace. It leaves the process, so it must hold no secrets.
+    who reads a trace. ``problem`` takes its place where a program is to read it (RFC 9290).
+    Both leave the process, so they must hold no secrets. ``max_age`` is seconds.
+
+    Raises ValueError for a code that is no error, for a diagnostic and a problem at once, and
+    for a problem that says it belongs to another code.
     """
 
-    def __init__(self, code: Code, diagnostic: str = "", *, max_age: int | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        diagnostic: str = "",
+        *,
+        max_age: int | None = None,
+        problem: Problem | None = None,
+    ) -> None:
         code = Code(code)
         if not 128 <= code < 192:
             raise ValueError(f"a ResponseError needs a 4.xx or 5.xx code, not {code}")
-        super().__init__(f"{code}: {diagnostic}" if diagnostic else str(code))
+        if problem is not None:
+            if diagnostic:
+                raise ValueError("one payload: a diagnostic or a problem, not both")
+            if problem.response_code not in (None, code):
+                raise ValueError(f"a problem of {problem.response_code} in a {code}")
+        text = diagnostic if problem is None else str(problem)
+        super().__init__(f"{code}: {text}" if text else str(code))
         self.code = code
         self.diagnostic = diagnostic
         self.max_age = max_age
+        self.problem = problem
 
 
 class _FixedCode(ResponseError):
@@ -98,8 +118,14 @@ class _FixedCode(ResponseError):
 
     fixed_code: ClassVar[Code]
 
-    def __init__(self, diagnostic: str = "", *, max_age: int | None = None) -> None:
-        super().__init__(self.fixed_code, diagnostic, max_age=max_age)
+    def __init__(
+        self,
+        diagnostic: str = "",
+        *,
+        max_age: int | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        super().__init__(self.fixed_code, diagnostic, max_age=max_age, problem=problem)
 
 
 class BadRequest(_FixedCode):
@@ -174,6 +200,18 @@ class UnsupportedContentFormat(_FixedCode):
     fixed_code = Code.UNSUPPORTED_CONTENT_FORMAT
 
 
+class UnprocessableEntity(_FixedCode):
+    """4.22: the payload can be read, but not be acted on (RFC 8132 section 3.4)."""
+
+    fixed_code = Code.UNPROCESSABLE_ENTITY
+
+
+class TooManyRequests(_FixedCode):
+    """4.29: the client asks too often; ``max_age`` seconds from now it may again (RFC 8516)."""
+
+    fixed_code = Code.TOO_MANY_REQUESTS
+
+
 class BadGateway(_FixedCode):
     """5.02: the backend gave no usable answer."""
 
@@ -190,6 +228,12 @@ class GatewayTimeout(_FixedCode):
     """5.04: the backend did not answer in time."""
 
     fixed_code = Code.GATEWAY_TIMEOUT
+
+
+class HopLimitReached(_FixedCode):
+    """5.08: the request has come through as many proxies as it may (RFC 8768)."""
+
+    fixed_code = Code.HOP_LIMIT_REACHED
 
 
 class AsyncAlreadyRegistered(ServiceUnavailable):

@@ -108,6 +108,13 @@ CODES: tuple[Code, ...] = tuple(Code(n) for n in range(256))
 #: Methods whose repetition does no harm (RFC 7252 section 5.1, RFC 8132 section 2).
 IDEMPOTENT: frozenset[int] = frozenset({Code.GET, Code.PUT, Code.DELETE, Code.FETCH, Code.IPATCH})
 
+#: The sizes that a block of a body may have, bytes (RFC 7959 section 2.2).
+BLOCK_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+
+
+#: Methods that only read (RFC 7252 section 5.1, RFC 8132 section 2).
+SAFE: frozenset[int] = frozenset({Code.GET, Code.FETCH})
+
 
 class OptionNumber(enum.IntEnum):
     """Option numbers that have a name. Odd ones are critical (RFC 7252 section 5.4.6)."""
@@ -122,6 +129,7 @@ class OptionNumber(enum.IntEnum):
     OSCORE = 9
     URI_PATH = 11
     CONTENT_FORMAT = 12
+    URI_PATH_ABBREV = 13
     MAX_AGE = 14
     URI_QUERY = 15
     HOP_LIMIT = 16

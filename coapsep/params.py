@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from coapsep.numbers import BLOCK_SIZES
+
 _Attribute: TypeAlias = "attrs.Attribute[float]"
 
 
@@ -120,7 +122,7 @@ class Tuning:
 
     @block_size.validator
     def _block(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if not isinstance(value, int) or value not in (16, 32, 64, 128, 256, 512, 1024):
+        if not isinstance(value, int) or value not in BLOCK_SIZES:
             raise ValueError(f"block_size is one of 16, 32, 64 ... 1024 bytes, not {value!r}")
 
     def __attrs_post_init__(self) -> None:
@@ -172,6 +174,12 @@ class Limits:
 
     options: int = attrs.field(default=64, validator=_count)
     """Options in one message. Each costs microseconds, and one byte on the wire."""
+
+    token_size: int = attrs.field(default=64)
+    """Longest token of a request, bytes, at least 8. One with a longer token is answered 4.00.
+
+    Tokens of more than 8 bytes carry the state of clients that keep none (RFC 8974).
+    """
 
     peers: int = attrs.field(default=100_000, validator=_count)
     """Sessions of which anything is remembered; one costs some 1.5 kB."""
@@ -232,6 +240,26 @@ class Limits:
     token would be enough to end somebody else's request.
     """
 
+    amplification: Literal["adaptive", "strict", "off"] = attrs.field(default="adaptive")
+    """What a client whose address may be forged is sent beyond three times its own bytes.
+
+    ``"adaptive"``: everything, as long as ``amplification_rate`` allows it for all such clients
+    together; then, and with ``"strict"`` always, a large answer waits until the client has
+    returned an Echo option (RFC 9175 section 2.4), and a separate response is sent twice at
+    most. ``"off"`` is for networks where an address cannot be forged.
+    """
+
+    amplification_rate: float = attrs.field(default=256 * 1024.0, validator=_positive)
+    """Bytes per second beyond that, for all such clients together."""
+
+    amplification_burst: int = attrs.field(default=4 * 1024 * 1024, validator=_count)
+    """Bytes of it that may be spent at once after a quiet time."""
+
+    @amplification.validator
+    def _policy(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in ("adaptive", "strict", "off"):
+            raise ValueError(f'amplification is "adaptive", "strict" or "off", not {value!r}')
+
     @token_reuse.validator
     def _reuse(self, attribute: attrs.Attribute[str], value: str) -> None:
         if value not in ("replace", "refuse"):
@@ -242,6 +270,12 @@ class Limits:
         _count(self, attribute, value)
         if value > 65_535:
             raise ValueError(f"datagram_size is at most 65535 bytes, not {value}")
+
+    @token_size.validator
+    def _token(self, attribute: attrs.Attribute[int], value: int) -> None:
+        _count(self, attribute, value)
+        if value < 8:
+            raise ValueError(f"token_size is at least 8 bytes, not {value}")
 
     @retry_after.validator
     def _seconds(self, attribute: attrs.Attribute[int], value: int) -> None:

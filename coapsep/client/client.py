@@ -15,6 +15,7 @@ import trio
 from coapsep.address import Address, Session
 from coapsep.client.destinations import Destinations
 from coapsep.client.multicast import GroupResponses
+from coapsep.client.observation import Notifications
 from coapsep.client.parts import RequestParts, read_parts
 from coapsep.client.response import ClientResponse
 from coapsep.client.retry import Retry
@@ -72,7 +73,7 @@ class Client:
         self._retry = retry or Retry(attempts=1)
         self._targets = Targets()
         self._destinations = Destinations(self._ping)
-        self._waiters: set[Waiter] = set()
+        self._waiters: set[Waiter | Notifications] = set()
         self._listeners: set[GroupResponses] = set()
         self._groups: Memo[Address, bool] = Memo(_KNOWN)
 
@@ -198,6 +199,62 @@ class Client:
         return tuple(link for link in links if matches(link, query))
 
     @asynccontextmanager
+    async def observe(
+        self,
+        target: TargetLike,
+        path: str | Sequence[str] = "",
+        *,
+        method: Code = Code.GET,
+        buffer: int = 1,
+        **parts: Unpack[RequestParts],
+    ) -> AsyncGenerator[Notifications, None]:
+        """Be kept up to date about a resource (RFC 7641), for the length of a block.
+
+        ::
+
+            async with client.observe("coap://[::1]/sensors/temperature") as states:
+                async for response in states:
+                    print(response.text)
+
+        Entering waits for the first response. The iteration begins with it, and goes on with
+        each new state; of those that nobody has taken yet, the newest ``buffer`` are kept. A
+        server that does not observe has its one response shown, and then the iteration ends:
+        ``states.observed`` tells. When a state is out of date (Max-Age) and no other one has
+        come, the client registers again. Leaving the block tells the server, and waits for
+        nothing.
+
+        ``method`` is GET or FETCH. Entering raises as ``request`` does, and UnsuccessfulResponse
+        for an error; the iteration raises what ends it: see ``Notifications``. Nothing is asked
+        again after a failure, so ``retry`` is refused with TypeError.
+        """
+        if _read_method(method) not in (Code.GET, Code.FETCH):
+            raise ValueError(f"GET and FETCH can observe, and {method} cannot")
+        if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 1:
+            raise ValueError(f"buffer must be a whole number of at least 1, not {buffer!r}")
+        if "retry" in parts:
+            raise TypeError("an observation is not retried: enter a new block")
+        wanted = self._targets.read(target, path, parts.get("query", ()))
+        options, payload = read_parts(parts, wanted.options)
+        kind = Type.CON if parts.get("confirmable", True) else Type.NON
+        session = await self._session_of(wanted)
+        states = Notifications(session.peer, buffer)
+        exchange = self._endpoint.request(
+            session, kind, Code(method), options, payload, states, observe=True
+        )
+        self._waiters.add(states)
+        try:
+            try:
+                await states.begin()
+            except RequestFailed as exc:
+                self._reconsider(wanted, exc)
+                raise
+            yield states
+        finally:
+            self._waiters.discard(states)
+            self._endpoint.cancel(exchange)
+            states.end()
+
+    @asynccontextmanager
     async def multicast(
         self,
         target: TargetLike = "coap://224.0.1.187/.well-known/core",
@@ -277,12 +334,7 @@ class Client:
     async def _ask(
         self, wanted: Target, kind: Type, method: Code, options: Options, payload: bytes
     ) -> ClientResponse:
-        destination = wanted.address
-        if destination is None:
-            destination = await self._destinations.find(wanted.host, wanted.port)
-        if self._is_group(destination):
-            raise ValueError(f"{destination} is a group: ask it with multicast()")
-        session = self._session_to(destination)
+        session = await self._session_of(wanted)
         waiter = Waiter()
         exchange = self._endpoint.request(session, kind, method, options, payload, waiter)
         self._waiters.add(waiter)
@@ -313,6 +365,15 @@ class Client:
         if wanted.address is None and isinstance(failure, RequestTimedOut | PeerUnreachable):
             self._destinations.forget(wanted.host, wanted.port)
 
+    async def _session_of(self, wanted: Target) -> Session:
+        """The session with the one peer that is asked."""
+        destination = wanted.address
+        if destination is None:
+            destination = await self._destinations.find(wanted.host, wanted.port)
+        if self._is_group(destination):
+            raise ValueError(f"{destination} is a group: ask it with multicast()")
+        return self._session_to(destination)
+
     def _session_to(self, address: Address) -> Session:
         if self._endpoint.over:
             raise trio.ClosedResourceError("the client was closed")
@@ -331,12 +392,16 @@ class Client:
     def _on_event(self, event: events.Event) -> None:
         if isinstance(event, events.ResponseReceived):
             waiter = event.exchange.attachment
-            assert isinstance(waiter, Waiter)
+            assert isinstance(waiter, Waiter | Notifications)
             waiter.wake(event.message)
         elif isinstance(event, events.RequestFailed):
             waiter = event.exchange.attachment
-            assert isinstance(waiter, Waiter)
+            assert isinstance(waiter, Waiter | Notifications)
             waiter.wake(event)
+        elif isinstance(event, events.NotificationReceived):
+            states = event.exchange.attachment
+            assert isinstance(states, Notifications)
+            states.add(event.message)
         elif isinstance(event, events.GroupResponse):
             listener = event.exchange.attachment
             assert isinstance(listener, GroupResponses)

@@ -13,6 +13,7 @@ from coapsep.message import linkformat
 from coapsep.message.linkformat import Link
 from coapsep.message.options import Options
 from coapsep.numbers import Code, ContentFormat
+from coapsep.problem import Problem
 
 #: Seconds for which a response is fresh, and after which to ask again, where it does not say
 #: (RFC 7252 section 5.10.5, RFC 8516 section 4).
@@ -118,6 +119,16 @@ class ClientResponse:
         self._must_be("link-format", frozenset({ContentFormat.LINK_FORMAT}))
         return linkformat.parse(self.text)
 
+    def problem(self) -> Problem:
+        """What went wrong, as the server tells programs (RFC 9290).
+
+        Raises ValueError if the content format is another one, or the payload is no such thing.
+        """
+        if self.content_format is None:  # the payload of an error is a text, if nothing is said
+            raise ValueError("the payload is not problem details: there is no content format")
+        self._must_be("problem details", frozenset({ContentFormat.PROBLEM_DETAILS}))
+        return Problem.read(self.payload)
+
     def raise_for_code(self) -> ClientResponse:
         """The response itself if it is a success; else raises UnsuccessfulResponse."""
         if not self.is_success:
@@ -162,7 +173,12 @@ class UnsuccessfulResponse(RequestFailed):
 
 
 def _diagnostic(response: ClientResponse) -> str:
-    """The diagnostic payload, for people (RFC 7252 section 5.5.2)."""
+    """The diagnostic payload, for people (RFC 7252 section 5.5.2); of a problem, its text."""
+    if response.content_format == ContentFormat.PROBLEM_DETAILS:
+        try:
+            return str(response.problem())[:200]
+        except ValueError:
+            return ""
     if response.content_format not in (None, ContentFormat.TEXT):
         return ""
     text = response.payload[:200].decode(errors="replace")

@@ -51,9 +51,13 @@ class Waiter:
             return outcome
         if outcome is None:
             return await raise_closed()
-        peer = outcome.exchange.peer.session.peer
-        text = f"{peer}: {outcome.failure.value}"
-        raise _ERRORS[outcome.failure](f"{text}: {outcome.detail}" if outcome.detail else text)
+        raise error_of(outcome)
+
+
+def error_of(failed: events.RequestFailed) -> RequestFailed:
+    """The exception for a request that has no response."""
+    text = f"{failed.exchange.peer.session.peer}: {failed.failure.value}"
+    return _ERRORS[failed.failure](f"{text}: {failed.detail}" if failed.detail else text)
 
 
 async def raise_closed() -> NoReturn:

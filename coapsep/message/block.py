@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-#: The sizes that a block may have, bytes.
-BLOCK_SIZES = (16, 32, 64, 128, 256, 512, 1024)
+from coapsep.numbers import BLOCK_SIZES as BLOCK_SIZES
+
 #: What the reserved size exponent 7 would stand for.
 _RESERVED = 2048
 #: Numbers have 20 bits.

@@ -29,6 +29,11 @@ _FORMAT_OPTIONS = frozenset({OptionNumber.CONTENT_FORMAT, OptionNumber.ACCEPT})
 #: Longest run of bytes that is worth remembering; a request without payload has some 20.
 _MEMO_BYTES = 128
 
+#: Longest token that can be announced, bytes: 16 bits say how much it exceeds 269 (RFC 8974).
+LONGEST_TOKEN = 269 + 0xFFFF
+#: From this length on, a token is announced by more than the four bits of TKL.
+_EXTENDED_TOKEN = 13
+
 #: More options than this is no message that a device sends; see Limits.options.
 MAX_OPTIONS = 64
 
@@ -55,9 +60,11 @@ class Codec:
             return Malformed(None, None, f"version {first >> 6}")
         kind = _TYPES[first >> 4 & 3]
         mid = data[2] << 8 | data[3]
-        end_of_token = 4 + (first & 15)
-        if end_of_token > 12:
-            return Malformed(kind, mid, f"token length {first & 15}")
+        start, end = 4, 4 + (first & 15)
+        if end >= 4 + _EXTENDED_TOKEN:
+            if first & 15 == 15:
+                return Malformed(kind, mid, "token length 15")
+            start, end = token_place(data)
         code = CODES[data[1]]
         if code == 0:
             if len(data) > 4 or first & 15:
@@ -65,9 +72,9 @@ class Codec:
             return Message(code, kind, mid)
         if not (code.is_request or code.is_response):
             return Malformed(kind, mid, f"reserved code {code.dotted}")
-        if end_of_token > len(data):
+        if end > len(data):
             return Malformed(kind, mid, "token cut short")
-        tail = data[end_of_token:]
+        tail = data[end:]
         known = self._tails.entries.get(tail)
         if known is None:
             read = _read_tail(tail, self._max_options)
@@ -76,13 +83,14 @@ class Codec:
             known = read
             if len(tail) <= _MEMO_BYTES:
                 self._tails.keep(tail, known)
-        return Message(code, kind, mid, data[4:end_of_token], *known)
+        return Message(code, kind, mid, data[start:end], *known)
 
     def encode(self, message: Message) -> bytes:
-        """The datagram of a message. Raises ValueError for a token longer than 8 bytes."""
+        """The datagram of a message. Raises ValueError for a token longer than 65,804 bytes.
+
+        A token of more than 8 bytes is for peers that are known to support it (RFC 8974).
+        """
         token, options, payload = message.token, message.options, message.payload
-        if len(token) > 8:
-            raise ValueError(f"a token has at most 8 bytes, not {len(token)}")
         written = b""
         if options is not EMPTY:
             known = self._encoded.entries.get(options)
@@ -92,7 +100,10 @@ class Codec:
                     self._encoded.keep(options, known)
             written = known
         mid = message.mid
-        head = bytes((0x40 | message.type << 4 | len(token), message.code, mid >> 8, mid & 255))
+        size = len(token)
+        if size >= _EXTENDED_TOKEN:
+            size, token = _announced(token)
+        head = bytes((0x40 | message.type << 4 | size, message.code, mid >> 8, mid & 255))
         if payload:
             return b"%b%b%b\xff%b" % (head, token, written, payload)
         return head + token + written
@@ -111,6 +122,32 @@ def encode(message: Message) -> bytes:
 def empty(kind: Type, mid: int) -> bytes:
     """The four bytes of an Empty message: an ACK, an RST, or a ping (section 4.1)."""
     return bytes((0x40 | kind << 4, Code.EMPTY, mid >> 8, mid & 255))
+
+
+def token_place(data: bytes) -> tuple[int, int]:
+    """Where the token of a datagram begins and ends; past its end if it is cut short.
+
+    A datagram of at least 4 bytes, whose token may be extended (RFC 8974 section 2.1).
+    """
+    length = data[0] & 15
+    if length < _EXTENDED_TOKEN:
+        return 4, 4 + length
+    if length == 15:  # no length at all
+        return 4, len(data) + 1
+    start = 5 if length == 13 else 6
+    if len(data) < start:
+        return start, start
+    return start, start + int.from_bytes(data[4:start], "big") + (13 if length == 13 else 269)
+
+
+def _announced(token: bytes) -> tuple[int, bytes]:
+    """The TKL of an extended token, and the token with the bytes that go before it."""
+    size = len(token)
+    if size < 269:
+        return 13, bytes((size - 13,)) + token
+    if size > LONGEST_TOKEN:
+        raise ValueError(f"a token has at most {LONGEST_TOKEN} bytes, not {size}")
+    return 14, (size - 269).to_bytes(2, "big") + token
 
 
 _Pairs = list[tuple[int, bytes]]

@@ -46,6 +46,7 @@ DEFINITIONS: dict[int, Definition] = {
     OptionNumber.OSCORE: Definition(_O, 0, 255),
     OptionNumber.URI_PATH: Definition(_S, 0, 255, repeatable=True),
     OptionNumber.CONTENT_FORMAT: Definition(_U, 0, 2),
+    OptionNumber.URI_PATH_ABBREV: Definition(_U, 0, 4),
     OptionNumber.MAX_AGE: Definition(_U, 0, 4),
     OptionNumber.URI_QUERY: Definition(_S, 0, 255, repeatable=True),
     OptionNumber.HOP_LIMIT: Definition(_U, 1, 1),

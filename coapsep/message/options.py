@@ -70,6 +70,7 @@ class Options:
         location_path: Iterable[str] = (),
         uri_path: Iterable[str] = (),
         content_format: int | None = None,
+        uri_path_abbrev: int | None = None,
         max_age: int | None = None,
         uri_query: Iterable[str] = (),
         accept: int | None = None,
@@ -105,6 +106,7 @@ class Options:
             (OptionNumber.OBSERVE, observe),
             (OptionNumber.URI_PORT, uri_port),
             (OptionNumber.CONTENT_FORMAT, content_format),
+            (OptionNumber.URI_PATH_ABBREV, uri_path_abbrev),
             (OptionNumber.MAX_AGE, max_age),
             (OptionNumber.ACCEPT, accept),
             (OptionNumber.PROXY_URI, proxy_uri),
@@ -178,7 +180,8 @@ class Options:
     def replace(self, number: int, *values: bytes | str | int) -> Options:
         """A copy in which this option has these values, and no others."""
         kept = [pair for pair in self._pairs if pair[0] != number]
-        return Options(kept + [(int(number), encode_value(number, v)) for v in values])
+        new = [(int(number), encode_value(number, v)) for v in values]
+        return Options(kept + new, faulty=tuple(n for n in self._faulty if n != number))
 
     def without(self, *numbers: int) -> Options:
         """A copy without these options; itself if it has none of them."""
@@ -222,6 +225,11 @@ class Options:
         if self._path is None:
             self._path = self._strings(OptionNumber.URI_PATH)
         return self._path
+
+    @property
+    def uri_path_abbrev(self) -> int | None:
+        """The number that stands for a whole path; see message/abbreviation.py."""
+        return self._uint(OptionNumber.URI_PATH_ABBREV)
 
     @property
     def uri_query(self) -> tuple[str, ...]:

@@ -59,10 +59,17 @@ class Bodies:
         """Whether it takes more than one block, whatever the client says."""
         return len(response.payload) > self._block_size
 
-    def cut(self, peer: Peer, request: Message, response: Response, now: float) -> Response:
+    def cut(
+        self,
+        peer: Peer,
+        request: Message,
+        response: Response,
+        now: float,
+        largest: int | None = None,
+    ) -> Response:
         """The block of a response that its request asks for; what remains is kept."""
         asked, payload = request.options.block2, response.payload
-        size = self._size_for(asked)
+        size = min(self._size_for(asked), largest or self._block_size)
         number = 0 if asked is None else asked.number
         if number and not response.code.is_success:
             return response

@@ -25,24 +25,19 @@ from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.bodies import Bodies
+from coapsep.protocol.amplification import Amplification
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event
-from coapsep.protocol.exchanges import Exchanges
 from coapsep.protocol.groups import Groups
 from coapsep.protocol.held import Body, Observer, Upload
-from coapsep.protocol.incoming import Incoming
 from coapsep.protocol.messaging import MessageLayer
-from coapsep.protocol.observers import Observers
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
 from coapsep.protocol.requests import Requests
-from coapsep.protocol.responses import Responses
+from coapsep.protocol.serving import Serving
 from coapsep.protocol.statistics import Counters, Statistics
-from coapsep.protocol.storage import Storage
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
-from coapsep.protocol.uploads import Uploads
 
 
 class Core:
@@ -64,64 +59,48 @@ class Core:
         codec = Codec(limits.options)
         self._peers = Peers(tuning, limits, self._timers, rng)
         self._dedup = Dedup(tuning, limits, self._peers, self.counters)
+        amplification = Amplification(limits, self.counters, rng)
         transmissions = Transmissions(
-            tuning, codec, self._timers, self._peers, self.counters, rng, self.outgoing
+            tuning,
+            codec,
+            self._timers,
+            self._peers,
+            amplification,
+            self.counters,
+            rng,
+            self.outgoing,
         )
         self._messages = MessageLayer(
-            limits, codec, self._peers, transmissions, self.counters, self.outgoing
+            limits,
+            codec,
+            self._peers,
+            transmissions,
+            amplification,
+            self.counters,
+            self.outgoing,
         )
-        self._exchanges = Exchanges(
+        serving = Serving(
             tuning,
             limits,
+            codec,
             self._timers,
             self._peers,
             self._dedup,
             transmissions,
             self._messages,
-            self.counters,
-            self.events,
-            self.outgoing,
-        )
-        self._storage = Storage(limits, self._timers, self._peers)
-        self._bodies = Bodies(
-            tuning, limits, self._storage, self.counters, rng, self.events, self.send_response
-        )
-        self._uploads = Uploads(limits, self._storage, self.events, self.send_response)
-        self._observers = Observers(
-            tuning,
-            limits,
-            self._timers,
-            transmissions,
-            self._storage,
-            self._bodies,
-            self.counters,
-            rng,
-            self.events,
-        )
-        self._responses = Responses(
-            tuning,
-            codec,
-            self._timers,
-            self._dedup,
-            transmissions,
-            self._exchanges,
-            self._bodies,
-            self._uploads,
-            self._observers,
+            amplification,
             self.counters,
             rng,
             self.events,
             self.outgoing,
         )
-        self._incoming = Incoming(
-            self._peers,
-            self._exchanges,
-            self._responses,
-            self._uploads,
-            self._bodies,
-            self._observers,
-            self.events,
-        )
+        self._exchanges = serving.exchanges
+        self._storage = serving.storage
+        self._bodies = serving.bodies
+        self._uploads = serving.uploads
+        self._observers = serving.observers
+        self._responses = serving.responses
+        self._incoming = serving.incoming
         self._requests = Requests(
             tuning,
             limits,
@@ -161,7 +140,7 @@ class Core:
             if not self._is_answer(message, session, is_whole, now):
                 self._messages.reject(message, session)
         elif is_whole:
-            self._incoming.receive(message, session, now, by_group=by_group)
+            self._incoming.receive(message, session, len(data), now, by_group=by_group)
         else:
             self._messages.refuse_size(message, session)
 
@@ -332,14 +311,18 @@ class Core:
         payload: bytes,
         attachment: object,
         now: float,
+        *,
+        observe: bool = False,
     ) -> ClientExchange:
         """Ask a peer, as soon as NSTART lets it. ResponseReceived or RequestFailed will say
-        how it ended, unless it is cancelled first.
+        how it ended, unless it is cancelled first. If it is to ``observe`` (RFC 7641), each new
+        state is a NotificationReceived before that, and a peer that knows of it is told the end.
 
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full.
         """
-        return self._requests.send(session, kind, code, options, payload, attachment, now)
+        send = self._requests.observe if observe else self._requests.send
+        return send(session, kind, code, options, payload, attachment, now)
 
     def ping(self, session: Session, attachment: object, now: float) -> ClientExchange:
         """See whether a peer is there. It ends, and raises, as ``send_request`` does."""

@@ -130,6 +130,18 @@ class RequestFailed:
 
 
 @attrs.frozen
+class NotificationReceived:
+    """What is observed has a new state, and more will come (RFC 7641 section 3.2).
+
+    The first one is the response to the registration. ResponseReceived is the last one, and
+    RequestFailed says that there will be none.
+    """
+
+    exchange: ClientExchange
+    message: Message
+
+
+@attrs.frozen
 class GroupResponse:
     """One of the responses to a request of ours to a group."""
 
@@ -157,5 +169,7 @@ ServerEvent: TypeAlias = (
     | BodyEnded
     | ObserverEnded
 )
-ClientEvent: TypeAlias = ResponseReceived | RequestFailed | GroupResponse | GroupRequestFailed
+ClientEvent: TypeAlias = (
+    ResponseReceived | RequestFailed | NotificationReceived | GroupResponse | GroupRequestFailed
+)
 Event: TypeAlias = ServerEvent | ClientEvent

@@ -7,7 +7,8 @@ from __future__ import annotations
 from coapsep.address import Session
 from coapsep.message.message import Message
 from coapsep.message.response import Response
-from coapsep.numbers import Code
+from coapsep.numbers import SAFE, Code
+from coapsep.protocol.amplification import Amplification
 from coapsep.protocol.bodies import Bodies
 from coapsep.protocol.events import Event, RequestReceived
 from coapsep.protocol.exchanges import Exchanges
@@ -17,7 +18,6 @@ from coapsep.protocol.records import Exchange, Peer
 from coapsep.protocol.responses import Responses
 from coapsep.protocol.uploads import Uploads
 
-_SAFE = (Code.GET, Code.FETCH)
 _REGISTER, _DEREGISTER = 0, 1
 
 
@@ -27,6 +27,7 @@ class Incoming:
     def __init__(
         self,
         peers: Peers,
+        amplification: Amplification,
         exchanges: Exchanges,
         responses: Responses,
         uploads: Uploads,
@@ -35,6 +36,7 @@ class Incoming:
         events: list[Event],
     ) -> None:
         self._peers = peers
+        self._amplification = amplification
         self._exchanges = exchanges
         self._responses = responses
         self._uploads = uploads
@@ -43,15 +45,20 @@ class Incoming:
         self._events = events
 
     def receive(
-        self, request: Message, session: Session, now: float, *, by_group: bool = False
+        self, request: Message, session: Session, size: int, now: float, *, by_group: bool = False
     ) -> None:
-        """A new request has arrived."""
+        """A new request has arrived, in a datagram of this many bytes."""
         peer = self._peers.find(session)
         if peer is not None and peer.held is not None and peer.held.observers:
             self._tell_observer(peer, request, now)
         exchange = self._exchanges.open_for(request, session, now)
         if exchange is None:
             return
+        if peer is None:  # else it has been counted
+            self._amplification.heard(exchange.peer, size)
+        echo = request.options.echo
+        if echo is not None:
+            self._amplification.echoed(exchange.peer, echo, now)
         exchange.by_group = by_group
         if request.options.is_plain:
             self._events.append(RequestReceived(exchange))
@@ -102,7 +109,7 @@ class Incoming:
         if body is not None:
             exchange.repeatable = True
             self._bodies.serve(body, exchange, now)
-        elif request.code in _SAFE:
+        elif request.code in SAFE:
             self._events.append(RequestReceived(exchange))  # made once more, and cut there
         else:
             gone = Response(Code.REQUEST_ENTITY_INCOMPLETE, "the response is not kept any more")

@@ -14,6 +14,7 @@ from coapsep.message.message import Malformed, Message
 from coapsep.message.options import Options
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits
+from coapsep.protocol.amplification import Amplification
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Peer
 from coapsep.protocol.statistics import Counters
@@ -32,6 +33,7 @@ class MessageLayer:
         codec: Codec,
         peers: Peers,
         transmissions: Transmissions,
+        amplification: Amplification,
         counters: Counters,
         outgoing: list[tuple[bytes, Session]],
     ) -> None:
@@ -39,6 +41,7 @@ class MessageLayer:
         self._codec = codec
         self._peers = peers
         self._transmissions = transmissions
+        self._amplification = amplification
         self._counters = counters
         self._outgoing = outgoing
 
@@ -65,6 +68,7 @@ class MessageLayer:
         peer = self._peers.find(session)
         if peer is not None:
             peer.last_heard = now
+            self._amplification.heard(peer, len(data))
         mid = data[2] << 8 | data[3]
         kind = data[0] >> 4 & 3
         if kind >= Type.ACK:
@@ -73,7 +77,7 @@ class MessageLayer:
                 return None
             return self._answer(peer, data, kind, mid, now)
         # Copies are known by their header (section 4.5): no need to decode them.
-        if peer is not None and data[1] and self._is_copy(peer, kind, mid):
+        if peer is not None and data[1] and self._is_copy(peer, kind, mid, now):
             return None
         if len(data) > self._limits.datagram_size:
             return self._too_large(data, session)
@@ -131,8 +135,10 @@ class MessageLayer:
         if len(data) == 4 and not data[0] & 15 and not data[1]:
             if kind == Type.ACK:
                 matched = self._transmissions.acknowledged(peer, mid, now)
+                self._amplification.answered(peer, matched=matched)
             else:
                 matched = self._transmissions.reset(peer, mid, now)
+                self._amplification.answered(peer, matched=matched)
                 if not matched and (peer.asked is not None or peer.held is not None):
                     return Message(Code.EMPTY, Type.RST, mid)  # for a NON, perhaps
             self._counters.ignored += not matched
@@ -149,13 +155,14 @@ class MessageLayer:
         self._counters.ignored += 1
         return None
 
-    def _is_copy(self, peer: Peer, kind: int, mid: int) -> bool:
+    def _is_copy(self, peer: Peer, kind: int, mid: int, now: float) -> bool:
         entry = peer.seen.get(mid)
         if entry is None:
             return False
         if kind == Type.CON and entry.reply is not None:
-            self._counters.copies_answered += 1
-            self._outgoing.append((entry.reply, peer.session))
+            if self._amplification.permits_copy(peer, len(entry.reply), now):
+                self._counters.copies_answered += 1
+                self._outgoing.append((entry.reply, peer.session))
         else:
             self._counters.copies_ignored += 1
         return True

@@ -193,7 +193,9 @@ class Observers:
 
     def _send(self, observer: Observer, waiting: Waiting, now: float) -> None:
         tuning, peer = self._tuning, observer.peer
-        confirmable = waiting.last or observer.unconfirmed + 1 >= tuning.confirm_every
+        is_due = observer.unconfirmed + 1 >= tuning.confirm_every
+        # Whoever does not acknowledge the first one is not sent a second one.
+        confirmable = waiting.last or is_due or not peer.verified
         self._counters.notifications += 1
         if confirmable or now - observer.confirmed_at >= _CONFIRM_WITHIN:
             observer.unconfirmed = 0

@@ -33,7 +33,9 @@ from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
 
 if TYPE_CHECKING:  # they hold each other
+    from coapsep.protocol.events import RequestFailed, ResponseReceived
     from coapsep.protocol.held import Held, Observer, Topic, Upload
+    from coapsep.protocol.observations import Observation
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -42,6 +44,13 @@ class Peer:
 
     session: Session
     last_heard: float
+
+    verified: bool = False
+    """It gets what it is sent: its address is not forged; see amplification.py."""
+    credit: int = 0
+    """Bytes it may still be sent while it is not verified."""
+    guesses: int = 0
+    """Message IDs of ours that it got wrong meanwhile."""
 
     open: int = 0
     """Requests that are not closed, those whose token was taken over included."""
@@ -147,6 +156,8 @@ class Exchange:
     """It was sent to a multicast group (section 8)."""
     block1: Block | None = None
     """The block that its response acknowledges (RFC 7959 section 2.3)."""
+    block_size: int | None = None
+    """The largest block that its response may have, if that is less than usual."""
     upload: Upload | None = None
     """The body of which it is the last block that came."""
     topic: Topic | None = None
@@ -192,6 +203,7 @@ class Stage(enum.Enum):
     QUEUED = "it waits for its turn"
     SENT = "neither an acknowledgement nor a response has come"
     ACKNOWLEDGED = "the response comes separately"
+    OBSERVING = "notifications come; nothing is under way for it (RFC 7641)"
     OVER = "its response has come, or it has failed, or was cancelled"
 
 
@@ -216,6 +228,10 @@ class ClientExchange:
     """When a NON that is not answered counts no longer (section 4.7)."""
     limit: Timer | None = None
     """When Tuning.response_timeout is over."""
+    observation: Observation | None = None
+    """What is known of what it observes, if it does (RFC 7641)."""
+    on_end: Callable[[ResponseReceived | RequestFailed, float], None] | None = None
+    """Who is told how it ended; None is the application."""
 
     @property
     def is_ping(self) -> bool:

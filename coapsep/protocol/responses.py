@@ -12,9 +12,11 @@ from coapsep.errors import LocalProtocolError
 from coapsep.message.block import Block
 from coapsep.message.codec import Codec
 from coapsep.message.message import Message
+from coapsep.message.options import Options
 from coapsep.message.response import Response
-from coapsep.numbers import Code, OptionNumber, Type
+from coapsep.numbers import SAFE, Code, OptionNumber, Type
 from coapsep.params import Tuning
+from coapsep.protocol.amplification import HARMLESS, Amplification
 from coapsep.protocol.bodies import Bodies
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event, ResponseUndelivered, Undelivered
@@ -25,6 +27,9 @@ from coapsep.protocol.statistics import Counters
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
 from coapsep.protocol.uploads import Uploads
+
+#: Of a response that must stay small, bytes.
+_SMALL_BLOCK = 64
 
 _UNDELIVERED = {
     Outcome.RESET: Undelivered.RESET,
@@ -39,6 +44,7 @@ class Responses:
     def __init__(
         self,
         tuning: Tuning,
+        amplification: Amplification,
         codec: Codec,
         timers: Timers,
         dedup: Dedup,
@@ -53,6 +59,7 @@ class Responses:
         outgoing: list[tuple[bytes, Session]],
     ) -> None:
         self._tuning = tuning
+        self._amplification = amplification
         self._codec = codec
         self._timers = timers
         self._dedup = dedup
@@ -84,10 +91,13 @@ class Responses:
             self._observers.notify(exchange.notifies, response, now)
             self._exchanges.close(exchange, now)
             return
+        if not peer.verified:
+            response = self._restrained(exchange, response, now)
         if (
             not request.options.is_plain
             or exchange.by_group
             or exchange.block1 is not None
+            or exchange.block_size is not None
             or self._bodies.is_long(response)
         ):
             if _is_unwanted(exchange, response):
@@ -156,6 +166,24 @@ class Responses:
 
     # -- inside ----------------------------------------------------------------------
 
+    def _restrained(self, exchange: Exchange, response: Response, now: float) -> Response:
+        """What may be said to a client whose address may be forged; see amplification.py."""
+        payload = min(len(response.payload), self._tuning.block_size)
+        size = 13 + payload + sum(3 + len(value) for _, value in response.options)
+        if self._amplification.permits(exchange.peer, size, now) or size <= HARMLESS:
+            return response
+        request = exchange.request
+        if exchange.acknowledged and request.type is Type.CON:
+            return response  # too late to ask; it is not repeated without end
+        if request.code not in SAFE:
+            # It has been executed, and must not be again: the client asks for the rest.
+            exchange.block_size = _SMALL_BLOCK
+            return response
+        self._counters.echo_challenges += 1
+        exchange.topic = None
+        echo = self._amplification.echo(exchange.session, now)
+        return Response(Code.UNAUTHORIZED, options=Options.build(echo=echo))
+
     def _dressed(self, exchange: Exchange, response: Response, now: float) -> Response:
         """The response with what its request asks for beside it: Observe, and blocks."""
         peer, request = exchange.peer, exchange.request
@@ -163,7 +191,7 @@ class Responses:
         if exchange.topic is not None and response.code.is_success:
             number = self._observers.register(exchange, now)
         if response.code is not Code.CONTINUE and response.options.block2 is None:
-            response = self._bodies.cut(peer, request, response, now)
+            response = self._bodies.cut(peer, request, response, now, exchange.block_size)
         options = response.options
         if number is not None:
             options = options.replace(OptionNumber.OBSERVE, number)

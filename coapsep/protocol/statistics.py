@@ -74,6 +74,10 @@ class Counters:
     suppressed: int = 0
     """Responses not sent because the client has no interest in them, or they were errors to a
     request that came by multicast."""
+    echo_challenges: int = 0
+    """Answers held back until the client has returned an Echo value; see Limits.amplification."""
+    amplification_withheld: int = 0
+    """Copies and repetitions not sent to a client whose address may be forged."""
     notifications: int = 0
     """Notifications sent to observers; one that replaces another is not counted again."""
     notifications_reset: int = 0
@@ -89,6 +93,10 @@ class Counters:
     """Pings of ours that left."""
     responses: int = 0
     """Responses to requests of ours."""
+    notifications_received: int = 0
+    """Those of them that are a new state of what we observe."""
+    notifications_stale: int = 0
+    """Those of them that are older than one that came before."""
     requests_failed: int = 0
     """Requests and pings of ours that ended without a response."""
     requests_cancelled: int = 0

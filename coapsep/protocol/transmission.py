@@ -13,6 +13,7 @@ from coapsep.errors import MessageIdsExhausted
 from coapsep.message.codec import Codec
 from coapsep.message.message import Message
 from coapsep.params import Tuning
+from coapsep.protocol.amplification import Amplification
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Outcome, Peer, Transmission
 from coapsep.protocol.statistics import Counters
@@ -28,6 +29,7 @@ class Transmissions:
         codec: Codec,
         timers: Timers,
         peers: Peers,
+        amplification: Amplification,
         counters: Counters,
         rng: random.Random,
         outgoing: list[tuple[bytes, Session]],
@@ -36,6 +38,7 @@ class Transmissions:
         self._codec = codec
         self._timers = timers
         self._peers = peers
+        self._amplification = amplification
         self._counters = counters
         self._rng = rng
         self._outgoing = outgoing
@@ -158,8 +161,9 @@ class Transmissions:
             transmission.timeout *= 2
             if transmission.successor is not None:
                 self._renew(transmission, transmission.successor, now)
-            self._counters.retransmissions += 1
-            self._outgoing.append((transmission.data, transmission.peer.session))
+            if self._may_repeat(transmission, now):
+                self._counters.retransmissions += 1
+                self._outgoing.append((transmission.data, transmission.peer.session))
             self._wait(transmission, now)
             return
         peer = transmission.peer
@@ -170,6 +174,16 @@ class Transmissions:
             for waiting in silent:
                 self._end(waiting, Outcome.DROPPED, now)
         self._end_in_flight(peer, transmission.message.mid, Outcome.TIMED_OUT, now)
+
+    def _may_repeat(self, transmission: Transmission, now: float) -> bool:
+        """A response goes twice to anybody, and more often to whom it is sure to be for."""
+        if not transmission.is_response:
+            return True
+        peer, size = transmission.peer, len(transmission.data)
+        if transmission.attempts == 1:
+            self._amplification.permits(peer, size, now)
+            return True
+        return self._amplification.permits_copy(peer, size, now)
 
     def _renew(self, transmission: Transmission, message: Message, now: float) -> None:
         """What it says is out of date: the newest goes in its place (RFC 7641 section 4.5.2)."""

@@ -25,7 +25,7 @@ from coapsep.errors import (
 from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
 from coapsep.message.response import Response
-from coapsep.numbers import Code, OptionNumber
+from coapsep.numbers import SAFE, Code, OptionNumber
 from coapsep.params import Limits
 from coapsep.protocol.events import (
     BlockReceived,
@@ -63,8 +63,6 @@ _Pass: TypeAlias = Callable[[Request], Awaitable[None]]
 _PROXY = frozenset({OptionNumber.PROXY_URI, OptionNumber.PROXY_SCHEME})
 _NAMED_METHODS = frozenset(range(Code.GET, Code.IPATCH + 1))
 _CONDITIONS = frozenset({OptionNumber.IF_MATCH, OptionNumber.IF_NONE_MATCH})
-#: The methods that may observe (RFC 7641 section 1.2, RFC 8132 section 2.3.3).
-_OBSERVING = (Code.GET, Code.FETCH)
 _ENDED = {EndReason.REPLACED: Ended.REPLACED, EndReason.SESSION_LOST: Ended.SESSION_LOST}
 
 
@@ -153,7 +151,7 @@ class Dispatcher:
         if (
             route.observable
             and options.observe == 0
-            and request.method in _OBSERVING
+            and request.method in SAFE
             and not exchange.by_group
         ):
             exchange.topic = Topic(request.path, request)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from coapsep.errors import NotAcceptable, ResponseError
 from coapsep.message.response import Response
-from coapsep.numbers import Code, OptionNumber
+from coapsep.numbers import SAFE, Code, OptionNumber
 from coapsep.server.streaming import StreamingResponse
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _DEFAULT_CODES = {
     Code.IPATCH: Code.CHANGED,
     Code.DELETE: Code.DELETED,
 }
-_SAFE = (Code.GET, Code.FETCH)
 
 
 def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer:
@@ -68,7 +67,7 @@ def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer
             f"a handler returns a Response, bytes, str, a Code, (Code, payload), an async "
             f"iterable of bytes or None, not {result!r:.200}"
         )
-    if response is None or request.method not in _SAFE:
+    if response is None or request.method not in SAFE:
         return response
     head = response.head if isinstance(response, StreamingResponse) else response
     if head.code is not Code.CONTENT:

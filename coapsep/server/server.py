@@ -140,6 +140,8 @@ async def serve(
     *,
     host: str | Sequence[str] | None = None,
     port: int = 5683,
+    groups: str | Sequence[str] = (),
+    interfaces: str | int | Sequence[str | int] | None = None,
     transport: Transport | None = None,
     tuning: Tuning | None = None,
     limits: Limits | None = None,
@@ -155,15 +157,17 @@ async def serve(
     down gently, ``drain`` first.
 
     ``host`` is an address or a name, or several; None listens everywhere, IPv4 and IPv6.
-    Port 0 picks a free one. A ``transport`` takes the place of both, and is closed in the
-    end. ``handler_errors="raise"`` lets an exception of a handler end the server, for tests;
-    otherwise it is logged and the client gets 5.00. ``on_undelivered`` is called, inside the
-    server's step, with every separate response that is not known to have arrived; it must
-    not block. ``rng`` draws message IDs and timeouts.
+    Port 0 picks a free one. ``groups`` are multicast addresses to listen to as well, such as
+    ``ALL_COAP_NODES``, on ``interfaces`` (``"eth0"``); ``open_udp`` says more. A ``transport``
+    takes the place of all these, and is closed in the end. ``handler_errors="raise"`` lets an
+    exception of a handler end the server, for tests; otherwise it is logged and the client
+    gets 5.00. ``on_undelivered`` is called, inside the server's step, with every separate
+    response that is not known to have arrived; it must not block. ``rng`` draws message IDs
+    and timeouts.
 
-    Raises OSError if an address cannot be had.
+    Raises OSError if an address cannot be had, or no group can be joined.
     """
-    transport = transport or await _open(host, port, limits)
+    transport = await _open(host, port, groups, interfaces, transport, limits)
     try:
         async with trio.open_nursery() as nursery:
             server = Server(
@@ -188,6 +192,8 @@ async def open_server(
     *,
     host: str | Sequence[str] | None = None,
     port: int = 5683,
+    groups: str | Sequence[str] = (),
+    interfaces: str | int | Sequence[str | int] | None = None,
     transport: Transport | None = None,
     tuning: Tuning | None = None,
     limits: Limits | None = None,
@@ -209,7 +215,7 @@ async def open_server(
     run = functools.partial(
         serve,
         router,
-        transport=transport or await _open(host, port, limits),
+        transport=await _open(host, port, groups, interfaces, transport, limits),
         tuning=tuning,
         limits=limits,
         rng=rng,
@@ -220,10 +226,21 @@ async def open_server(
         yield server
 
 
-async def _open(host: str | Sequence[str] | None, port: int, limits: Limits | None) -> Transport:
+async def _open(
+    host: str | Sequence[str] | None,
+    port: int,
+    groups: str | Sequence[str],
+    interfaces: str | int | Sequence[str | int] | None,
+    transport: Transport | None,
+    limits: Limits | None,
+) -> Transport:
+    if transport is not None:
+        if groups or interfaces is not None:
+            raise ValueError("groups and interfaces are those of the transport: join them there")
+        return transport
     _check("limits", limits, Limits, None)
     size = (limits or Limits()).datagram_size
-    return await open_udp(host, port, datagram_size=size)
+    return await open_udp(host, port, datagram_size=size, groups=groups, interfaces=interfaces)
 
 
 def _check(name: str, value: object, kind: type, *others: object) -> None:

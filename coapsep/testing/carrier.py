@@ -12,7 +12,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from coapsep.address import Address, Session
+from coapsep.address import Address
 from coapsep.testing.conditions import Conditions
 from coapsep.testing.filters import Drop
 from coapsep.testing.hosts import is_group, parse_address
@@ -153,10 +153,9 @@ class Carrier:
             if port is None or (group is not None and not self.places.is_member(port, group)):
                 self._lose(flow, parcel, when)
                 continue
-            if group is None:
-                session = port.session_with(parcel.source)
-            else:
-                session = Session(group, parcel.source, "virtual")
+            session = port.session_with(parcel.source)
+            if group is not None:
+                session = attrs.evolve(session, group=group)
             batches.setdefault(port, []).append((parcel.data, session))
         for port, batch in batches.items():
             port.receive(batch)

@@ -50,13 +50,24 @@ class Network:
 
     # -- hosts -----------------------------------------------------------------------
 
-    def bind(self, host: str, port: int = 5683) -> VirtualTransport:
+    def bind(
+        self, host: str, port: int = 5683, *, groups: str | Iterable[str] = ()
+    ) -> VirtualTransport:
         """A transport at this address, to be handed to a server or client, or driven by a test.
 
         Port 0 picks a free one, from 49152 up. What arrives before the transport runs is
-        kept. Raises OSError if the address is taken (EADDRINUSE), or is a NAT's.
+        kept. ``groups`` are those to join. Raises OSError if the address is taken
+        (EADDRINUSE), or is a NAT's, and ValueError for a group that it cannot be in.
         """
-        return VirtualTransport(self._carrier, self._carrier.places.bind(parse_host(host), port))
+        places = self._carrier.places
+        transport = VirtualTransport(self._carrier, places.bind(parse_host(host), port))
+        try:
+            for group in (groups,) if isinstance(groups, str) else groups:
+                transport.join(group)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
 
     def add_host(self, host: str) -> None:
         """Let a host be up with nothing bound; with ICMP, it refuses what it is sent.

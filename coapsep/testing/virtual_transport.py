@@ -55,8 +55,7 @@ class VirtualTransport(Transport):
     def send(self, data: bytes, session: Session) -> bool:
         """Send one datagram; False while the transport is blocked.
 
-        It leaves from the transport's own address, even in the session of a datagram that
-        came by a group (RFC 7252 section 8.2). Raises what ``Network.fail_sends`` asks for.
+        It leaves from the transport's own address. Raises what ``Network.fail_sends`` asks for.
         """
         if self._port.closed:
             raise trio.ClosedResourceError("this transport is closed")
@@ -93,8 +92,8 @@ class VirtualTransport(Transport):
     def join(self, group: str) -> None:
         """Receive what is sent to this port of a group, such as "224.0.1.187" or "ff02::fd".
 
-        It arrives in sessions whose ``local`` is the address of the group. Raises ValueError
-        if it is no group, or of another family.
+        It arrives in sessions whose ``group`` is that address. Raises ValueError if it is no
+        group, or of another family.
         """
         self._carrier.places.join(self._port, group)
 

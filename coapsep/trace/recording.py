@@ -82,7 +82,8 @@ class RecordingTransport(Transport):
     def _received(self, batch: Batch) -> None:
         now = self._clock()
         for data, session in batch:
-            self._record(Datagram(now, session.peer, session.local, data, (now,)))
+            asked = session.group or session.local
+            self._record(Datagram(now, session.peer, asked, data, (now,)))
 
     def _record(self, datagram: Datagram) -> None:
         self._trace.add(datagram)

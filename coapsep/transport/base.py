@@ -44,6 +44,8 @@ class Transport(abc.ABC):
     ) -> None:
         """Hand over what arrives, a bounded batch at a time, until cancelled.
 
+        What was sent to a group is in a session with ``group`` set, and arrives only if the
+        transport was told to listen to that group.
         ``lost`` is for transports with connections: it says that a session has gone.
         ``refused`` is told of datagrams that found nobody, where the system says so; None
         does without. Raises ``trio.ClosedResourceError`` when the transport is closed
@@ -58,6 +60,7 @@ class Transport(abc.ABC):
     def send(self, data: bytes, session: Session) -> bool:
         """Send one datagram; False if it was not taken because that would block.
 
+        It leaves from the session's local address, which is never that of a group.
         Raises OSError if the system refuses it for good.
         """
 

@@ -60,7 +60,7 @@ def _bind_all(targets: Mapping[Address, bool], same_port: bool) -> list[socket.s
             if same_port and sockets and address.port == 0:
                 address = attrs.evolve(address, port=sockets[0].getsockname()[1])
             try:
-                sockets.append(_bind(address))
+                sockets.append(bind_socket(address))
             except OSError as exc:
                 error = OSError(exc.errno, f"cannot listen on {address}: {exc.strerror}")
                 if required or not _is_without_family(address, exc):
@@ -82,12 +82,15 @@ def _is_without_family(address: Address, exc: OSError) -> bool:
     return off or exc.errno in _NO_FAMILY
 
 
-def _bind(address: Address) -> socket.socket:
+def bind_socket(address: Address, *, shared: bool = False) -> socket.socket:
+    """A UDP socket bound to this address; ``shared`` lets others bind it who say so, too."""
     sock = socket.socket(family_of(address), socket.SOCK_DGRAM)
     try:
         if address.is_ipv6:
             # IPv4 has its own socket: mapped addresses would be a second form of each peer.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         sock.bind(to_sockaddr(address))
     except BaseException:

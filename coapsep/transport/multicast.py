@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 import sys
 
 #: struct ip_mreqn: group, local address, interface.
-_IP_MREQN = struct.Struct("=4s4si")
-
-
-def interface_index(name: str) -> int:
-    """The index of a network interface. Raises OSError, with those that exist in its text."""
-    try:
-        return socket.if_nametoindex(name)
-    except (OSError, ValueError):  # ValueError: a null character
-        names = ", ".join(name for _, name in socket.if_nameindex())
-        raise OSError(
-            errno.ENODEV, f"no network interface {name!r}; this machine has {names}"
-        ) from None
+IP_MREQN = struct.Struct("=4s4si")
 
 
 def send_groups_by(sock: socket.socket, index: int) -> None:
@@ -29,7 +17,7 @@ def send_groups_by(sock: socket.socket, index: int) -> None:
     elif sys.platform == "win32":
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("!I", index))
     else:
-        option = _IP_MREQN.pack(bytes(4), bytes(4), index)
+        option = IP_MREQN.pack(bytes(4), bytes(4), index)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, option)
 
 

@@ -39,6 +39,13 @@ def is_group(packed: bytes) -> bool:
     return packed[0] == 0xFF if len(packed) == 16 else packed[0] & 0xF0 == 0xE0
 
 
+def needs_scope(packed: bytes) -> bool:
+    """Whether this means something only together with an interface: a host of one link, or a
+    group of one interface or link (RFC 4291 sections 2.5.6 and 2.7)."""
+    is_near = len(packed) == 16 and is_group(packed) and packed[1] & 0x0F in (1, 2)
+    return is_near or is_link_local(packed)
+
+
 def pack(host: str) -> bytes:
     """The 4 or 16 bytes of a numeric address. Raises OSError if it is not one."""
     try:

@@ -12,7 +12,14 @@ import trio
 from coapsep.address import Address, Session
 from coapsep.transport.base import Batch, Refused, Transport
 from coapsep.transport.bind import bind
-from coapsep.transport.multicast import interface_index, limit_groups_to, send_groups_by
+from coapsep.transport.interfaces import interface_index
+from coapsep.transport.membership import (
+    Memberships,
+    join_groups,
+    read_groups,
+    read_interfaces,
+)
+from coapsep.transport.multicast import limit_groups_to, send_groups_by
 from coapsep.transport.sockaddr import (
     SockAddr,
     as_received,
@@ -33,19 +40,41 @@ class UdpTransport(Transport):
 
     ``client`` is for sockets that ask rather than answer: the system picks the address that
     a datagram leaves from, and on Linux they hear from the network that nobody is at a port.
-    ``datagram_size`` is in bytes.
+    ``datagram_size`` is in bytes. ``memberships`` are the groups that sockets are in, among
+    them sockets beside the others, which are bound to a group.
     """
 
     def __init__(
-        self, sockets: Sequence[socket.socket], datagram_size: int = 2048, *, client: bool = False
+        self,
+        sockets: Sequence[socket.socket],
+        datagram_size: int = 2048,
+        *,
+        client: bool = False,
+        memberships: Memberships | None = None,
     ) -> None:
         if not sockets:
             raise ValueError("a UdpTransport needs at least one bound socket")
         if not 1 <= datagram_size <= 65535:
             raise ValueError(f"datagram_size is from 1 to 65535 bytes, not {datagram_size}")
-        for sock in sockets:
+        memberships = memberships or {}
+        beside = [sock for sock in memberships if sock not in sockets]
+        for sock in (*sockets, *beside):
             sock.setblocking(False)
-        self._sockets = tuple(UdpSocket(sock, datagram_size, client=client) for sock in sockets)
+        self._sockets = tuple(
+            UdpSocket(sock, datagram_size, client=client, groups=memberships.get(sock, ()))
+            for sock in sockets
+        )
+        #: Those that only hear.
+        self._beside = tuple(
+            UdpSocket(
+                sock,
+                datagram_size,
+                client=False,
+                groups=memberships[sock],
+                homes=[own.address for own in self._sockets if own.family == sock.family],
+            )
+            for sock in beside
+        )
         self._routes: dict[Session, tuple[UdpSocket, SockAddr, Ancillary]] = {}
         self._sessions: dict[Address, Session] = {}
         self._closed = False
@@ -56,7 +85,7 @@ class UdpTransport(Transport):
 
     @property
     def dropped(self) -> int:  # type: ignore[override]  # here it is a sum, and read only
-        return sum(sock.dropped for sock in self._sockets)
+        return sum(sock.dropped for sock in self._all)
 
     @property
     def ignored_errors(self) -> int:
@@ -66,6 +95,10 @@ class UdpTransport(Transport):
         to give up (RFC 1122 section 3.2.2.1).
         """
         return sum(sock.ignored_errors for sock in self._sockets)
+
+    @property
+    def _all(self) -> tuple[UdpSocket, ...]:
+        return self._sockets + self._beside
 
     # -- sessions --------------------------------------------------------------------
 
@@ -126,7 +159,7 @@ class UdpTransport(Transport):
         refused: Refused | None = None,
     ) -> None:
         async with trio.open_nursery() as nursery:
-            for sock in self._sockets:
+            for sock in self._all:
                 nursery.start_soon(self._receive, sock, deliver, refused)
         raise trio.ClosedResourceError("this transport is closed")
 
@@ -151,7 +184,7 @@ class UdpTransport(Transport):
     def poll(self) -> Batch:
         batch: Batch = []
         if not self._closed:
-            for sock in self._sockets:
+            for sock in self._all:
                 sock.receive(batch)
         return batch
 
@@ -164,6 +197,8 @@ class UdpTransport(Transport):
         except OSError:
             # The addresses of this machine may have changed.
             self._sessions.clear()
+            for each in self._all:
+                each.forget()
             raise
 
     async def wait_writable(self, session: Session) -> None:
@@ -177,7 +212,7 @@ class UdpTransport(Transport):
         self._closed = True
         self._sessions.clear()
         self._routes.clear()
-        for sock in self._sockets:
+        for sock in self._all:
             trio.lowlevel.notify_closing(sock.raw)
             sock.raw.close()
 
@@ -187,7 +222,12 @@ class UdpTransport(Transport):
 
 
 async def open_udp(
-    host: str | Sequence[str] | None = None, port: int = 5683, *, datagram_size: int = 2048
+    host: str | Sequence[str] | None = None,
+    port: int = 5683,
+    *,
+    datagram_size: int = 2048,
+    groups: str | Sequence[str] = (),
+    interfaces: str | int | Sequence[str | int] | None = None,
 ) -> UdpTransport:
     """Bind UDP sockets for a server and return the transport.
 
@@ -196,13 +236,33 @@ async def open_udp(
     Port 0 picks a free one, the same for all. ``datagram_size`` is in bytes; what is longer
     arrives cut to one byte more, on Windows whole.
 
-    Raises OSError if an address cannot be had; its text says which.
+    ``groups`` are multicast addresses to listen to at this port, such as ``ALL_COAP_NODES``
+    (RFC 7252 section 8); what arrives has a session with ``group`` set. They are joined on
+    ``interfaces``, by name (``"eth0"``) or index; None stands for those that have the
+    addresses of ``host``, or, if it is None, for all that are up and can multicast, and the
+    loopback. An interface that comes later is not joined. What cannot be joined, or is of a
+    family that there is no socket of, is left out and logged, unless nothing is left. This is
+    for Linux, and for IPv6 on other systems but Windows: the others do not say what was sent
+    to a group.
+
+    A port at an address, or at all of them, is one server's alone. Servers with different
+    addresses may listen to the same groups at the same port.
+
+    Raises OSError if an address cannot be had, if there is no such interface, or if no group
+    can be joined; its text says which. Raises ValueError for a group that is none.
     """
+    wanted = read_groups(groups)
+    if interfaces is not None and not wanted:
+        raise ValueError("interfaces are for groups: there are no groups")
+    indexes = read_interfaces(interfaces)
     sockets = await bind(host, port, same_port=True)
+    beside: list[socket.socket] = []
     try:
-        return UdpTransport(sockets, datagram_size)
+        memberships = join_groups(sockets, wanted, indexes) if wanted else {}
+        beside += memberships
+        return UdpTransport(sockets, datagram_size, memberships=memberships)
     except BaseException:
-        _close_all(sockets)
+        _close_all([*sockets, *beside])
         raise
 
 

@@ -2,7 +2,8 @@
 
 A reply must leave from the address that was asked. A socket bound to one address does that
 by itself; one bound to a wildcard has to be told each time (IP_PKTINFO, IPV6_PKTINFO), and
-asks of each datagram where it was sent to. A client's socket does without: the system picks
+asks of each datagram where it was sent to. So does one that is in a group: what was sent to
+a group is answered from another address. A client's socket does without: the system picks
 the address it sends from. Instead, it asks for the errors of the network.
 """
 
@@ -13,7 +14,10 @@ import logging
 import socket
 import struct
 import sys
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
+
+import attrs
 
 from coapsep.address import Address, Session
 from coapsep.transport.base import Batch
@@ -22,11 +26,15 @@ from coapsep.transport.sockaddr import (
     SockAddr,
     from_sockaddr,
     is_group,
-    is_link_local,
+    needs_scope,
     pack,
 )
+from coapsep.transport.source import source_address
 
 Ancillary: TypeAlias = list[tuple[int, int, bytes]]
+#: A group, packed, and the index of the interface that it was joined on; 0 if the system
+#: knows better.
+Membership: TypeAlias = tuple[bytes, int]
 
 _logger = logging.getLogger("coapsep.transport")
 
@@ -50,36 +58,57 @@ _ICMP = (ConnectionRefusedError, ConnectionResetError)
 _ATTEMPTS = (False, False, False, False, True)
 
 
-class UdpSocket:
-    """One bound socket."""
+def ask_for_destination(sock: socket.socket) -> bool:
+    """Whether this socket says from now on where each datagram was sent to."""
+    if not hasattr(sock, "recvmsg"):
+        return False  # Windows
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    elif _IP_PKTINFO is not None:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    else:
+        return False
+    return True
 
-    def __init__(self, sock: socket.socket, datagram_size: int, *, client: bool) -> None:
+
+class UdpSocket:
+    """One bound socket.
+
+    ``groups`` are those it is in. One that is bound to a group sends nothing: what it hears
+    is answered from one of ``homes``, bound to an address each.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        datagram_size: int,
+        *,
+        client: bool,
+        groups: Collection[Membership] = (),
+        homes: Sequence[Address] = (),
+    ) -> None:
         self.raw: socket.socket = sock
         self.family: int = sock.family
         self.address: Address = from_sockaddr(sock.getsockname())
         self.wildcard: bool = self.address.host in ("0.0.0.0", "::")
+        self._groups = frozenset(groups)
+        self._homes = tuple(homes)
         # One byte more than is allowed shows that a datagram is too long.
         self._size = datagram_size + 1 if _SYSTEM_CUTS else _LONGEST
-        #: Datagrams to a group, or to all: nobody may be answered for one.
+        #: Datagrams to a group that it is not in, or to all: nobody may be answered for one.
         self.dropped: int = 0
         #: Errors of the network that are no reason to give up.
         self.ignored_errors: int = 0
         self._sessions: dict[tuple[SockAddr, bytes], Session] = {}
-        self.tells_destination: bool = not client and self.wildcard and self._ask_for_destination()
+        asks = not client and (self.wildcard or bool(groups))
+        self.tells_destination: bool = asks and ask_for_destination(sock)
         self.tells_errors: bool = client and ask_for_errors(sock)
         #: A call has failed with the last error of the queue; the queue still has it.
         self.errors_wait: bool = False
 
-    def _ask_for_destination(self) -> bool:
-        if not hasattr(self.raw, "recvmsg"):
-            return False  # Windows
-        if self.family == socket.AF_INET6:
-            self.raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        elif _IP_PKTINFO is not None:
-            self.raw.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        else:
-            return False
-        return True
+    def forget(self) -> None:
+        """The addresses of this machine may have changed."""
+        self._sessions.clear()
 
     # -- what arrives ----------------------------------------------------------------
 
@@ -113,26 +142,49 @@ class UdpSocket:
         info = ancillary[0][2] if ancillary else b""
         session = self._sessions.get((source, info))
         if session is None:
-            local = self._destination(info)
-            if local is None:
+            found = self._session(from_sockaddr(source), info)
+            if found is None:
                 return None
-            session = self._learn((source, info), Session(local, from_sockaddr(source)))
+            session = self._learn((source, info), found)
         return data, session
 
-    def _destination(self, info: bytes) -> Address | None:
-        """The local address a datagram was sent to; None if that was not one of ours."""
-        port = self.address.port
+    def _session(self, peer: Address, info: bytes) -> Session | None:
+        """The session of a datagram; None if that was not for us."""
+        ours = b""
         if self.family == socket.AF_INET6 and len(info) == _IN6_PKTINFO.size:
-            packed, interface = _IN6_PKTINFO.unpack(info)
-            if is_group(packed):
-                return None
-            host = socket.inet_ntop(socket.AF_INET6, packed)
-            return Address(host, port, interface if is_link_local(packed) else 0)
-        if self.family == socket.AF_INET and len(info) == _IN_PKTINFO.size:
-            _, ours, destination = _IN_PKTINFO.unpack(info)
-            # They differ for a broadcast and for a group. Nobody may be answered for one.
-            return Address(socket.inet_ntoa(ours), port) if ours == destination else None
-        return self.address
+            destination, interface = _IN6_PKTINFO.unpack(info)
+            is_ours = not is_group(destination)
+        elif self.family == socket.AF_INET and len(info) == _IN_PKTINFO.size:
+            interface, ours, destination = _IN_PKTINFO.unpack(info)
+            is_ours = ours == destination  # they differ for a broadcast and for a group
+        else:
+            return Session(self.address, peer)
+        scope = interface if needs_scope(destination) else 0
+        host = socket.inet_ntop(self.family, destination)
+        asked = Address(host, self.address.port, scope)
+        if is_ours:
+            return Session(asked, peer)
+        if not {(destination, interface), (destination, 0)} & self._groups:
+            return None  # nobody may be answered for one
+        return Session(self._answering_address(peer, ours), peer, group=asked)
+
+    def _answering_address(self, peer: Address, ours: bytes) -> Address:
+        """Where the answer to a peer that asked a group leaves from.
+
+        ``ours`` is what IPv4 says of it; there may be no address on the interface.
+        """
+        port = self.address.port
+        if ours:
+            source = Address(socket.inet_ntoa(ours), port)
+        else:
+            try:
+                source = attrs.evolve(source_address(peer), port=port)
+            except OSError:
+                source = self.address
+        if not self._homes:
+            return source
+        near = (home for home in self._homes if home.scope_id == peer.scope_id)
+        return source if source in self._homes else next(near, self._homes[0])
 
     def _learn(self, key: tuple[SockAddr, bytes], session: Session) -> Session:
         if len(self._sessions) >= _KNOWN:

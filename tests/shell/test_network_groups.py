@@ -35,15 +35,19 @@ async def test_a_group_reaches_its_members(
         sender.send(b"x", address)
         await trio.sleep(1)
         for listener in (a, b):
-            assert listener.batches == [[(b"x", Session(address, sender.address, "virtual"))]]
+            session = Session(listener.address, sender.address, "virtual", address)
+            assert listener.batches == [[(b"x", session)]]
         assert outsider.arrived == other_port.arrived == sender.arrived == []
         (datagram,) = network.trace
         assert datagram.destination == address
         assert len(datagram.arrivals or ()) == 2
         # An answer leaves from the member's own address.
         a.transport.send(b"answer", a.sessions[0])
+        b.transport.send(b"answer", b.sessions[0].unicast)
         await trio.sleep(1)
-        assert sender.sessions == [Session(sender.address, a.address, "virtual")]
+        assert sender.sessions == [
+            Session(sender.address, listener.address, "virtual") for listener in (a, b)
+        ]
 
 
 async def test_the_sender_does_not_hear_itself(autojump_clock: MockClock, network: Network) -> None:
@@ -162,3 +166,39 @@ async def test_what_is_joined_is_checked(autojump_clock: MockClock, network: Net
             transport.join(wrong)
     with pytest.raises(ValueError, match="another family"):
         transport.join(NODES6)
+
+
+async def test_what_is_asked_by_group_and_alone_are_two_sessions(
+    autojump_clock: MockClock, network: Network
+) -> None:
+    transport = network.bind(A, groups=NODES4)
+    sender = network.bind(B)
+    for host in (NODES4, A):
+        sender.send(b"x", sender.session_to(Address(host, 5683)))
+    await trio.sleep(1)
+    (_, by_group), (_, alone) = transport.poll()
+    assert by_group.group == Address(NODES4, 5683)
+    assert by_group != alone
+    assert by_group.unicast == alone == alone.unicast
+    assert (str(by_group), str(alone)) == (
+        "virtual 10.0.0.1:5683 in 224.0.1.187:5683 <- 10.0.0.2:5683",
+        "virtual 10.0.0.1:5683 <- 10.0.0.2:5683",
+    )
+
+
+async def test_groups_are_joined_with_the_port(autojump_clock: MockClock, network: Network) -> None:
+    a = network.bind(A, groups=(NODES4, "239.0.0.1"))
+    sender = network.bind(B)
+    for group in (NODES4, "239.0.0.1", "239.0.0.2"):
+        sender.send(group.encode(), sender.session_to(Address(group, 5683)))
+    await trio.sleep(1)
+    assert [data for data, _ in a.poll()] == [NODES4.encode(), b"239.0.0.1"]
+
+
+@pytest.mark.parametrize("groups", [NODES6, (NODES4, A), ["nonsense"]])
+async def test_a_port_with_a_wrong_group_is_not_taken(
+    autojump_clock: MockClock, network: Network, groups: str | list[str]
+) -> None:
+    with pytest.raises(ValueError, match=r"group|IP address|another family"):
+        network.bind(A, groups=groups)
+    network.bind(A).close()
