@@ -126,6 +126,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotAcceptable",
     "NotFound",
+    "Notifications",
     "OptionNumber",
     "Options",
     "PeerUnreachable",

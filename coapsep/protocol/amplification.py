@@ -84,6 +84,10 @@ class Amplification:
         peer.credit = max(0, peer.credit - cost)
         return True
 
+    def pay(self, peer: Peer, size: int) -> None:
+        """A message of this size leaves in any case."""
+        peer.credit = max(0, peer.credit - size - _HEADERS)
+
     def permits_copy(self, peer: Peer, size: int, now: float) -> bool:
         """Whether a message that is sent again may leave; if not, that is counted."""
         if self.permits(peer, size, now):

@@ -170,9 +170,12 @@ class Responses:
         """What may be said to a client whose address may be forged; see amplification.py."""
         payload = min(len(response.payload), self._tuning.block_size)
         size = 13 + payload + sum(3 + len(value) for _, value in response.options)
-        if self._amplification.permits(exchange.peer, size, now) or size <= HARMLESS:
+        peer, request = exchange.peer, exchange.request
+        if self._amplification.permits(peer, size, now):
             return response
-        request = exchange.request
+        self._amplification.pay(peer, min(size, HARMLESS))
+        if size <= HARMLESS:
+            return response
         if exchange.acknowledged and request.type is Type.CON:
             return response  # too late to ask; it is not repeated without end
         if request.code not in SAFE:

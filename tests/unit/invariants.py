@@ -7,6 +7,7 @@ import math
 from coapsep.numbers import Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.core import Core
+from coapsep.protocol.observations import Standing
 from coapsep.protocol.records import Asked, ClientExchange, Peer, Phase, Stage
 from coapsep.protocol.timers import Timer
 
@@ -102,12 +103,25 @@ def _check_stage(peer: Peer, exchange: ClientExchange, tuning: Tuning) -> None:
         assert _is_set(exchange.place) == exchange.outstanding
     else:
         assert exchange.place is None
+    _check_observation(exchange)
     if stage is Stage.QUEUED:
         assert not exchange.outstanding
     if stage is Stage.ACKNOWLEDGED:
         assert confirmable
         assert not exchange.outstanding
         assert not exchange.is_ping
+
+
+def _check_observation(exchange: ClientExchange) -> None:
+    observation, stage = exchange.observation, exchange.stage
+    standing = None if observation is None else observation.standing
+    if stage is Stage.OBSERVING:
+        assert standing is Standing.ENTERED
+        assert not exchange.outstanding
+    # Registering again is due whenever the server has entered us, and for nobody else.
+    renewal = None if observation is None else observation.renewal
+    assert _is_set(renewal) == (standing is Standing.ENTERED)
+    assert (exchange.on_end is not None) == (standing is Standing.LEAVING)
 
 
 def _is_set(timer: Timer | None) -> bool:

@@ -36,6 +36,7 @@ from coapsep.protocol.core import Core
 from coapsep.protocol.events import (
     Event,
     Failure,
+    NotificationReceived,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
@@ -115,6 +116,21 @@ def session(number: int) -> Session:
 def separate(request: Message, mid: int, kind: Type = Type.CON) -> Message:
     """The response to ``request`` in a message of its own."""
     return Message(Code.CONTENT, kind, mid, request.token, EMPTY, b"ok")
+
+
+def noted(
+    request: Message,
+    number: int | None,
+    payload: bytes = b"ok",
+    *,
+    kind: Type = Type.CON,
+    mid: int = 0x7000,
+    code: Code = Code.CONTENT,
+    max_age: int | None = None,
+) -> Message:
+    """A notification for whoever has sent ``request`` to register."""
+    options = Options.build(observe=number, max_age=max_age)
+    return Message(code, kind, mid, request.token, options, payload)
 
 
 class Longest(random.Random):
@@ -220,11 +236,12 @@ class Scenario:
         options: Options = EMPTY,
         payload: bytes = b"",
         attachment: object = None,
+        observe: bool = False,
     ) -> ClientExchange:
         """The application asks somebody."""
         session = session or self.peer
         exchange = self.core.send_request(
-            session, kind, code, options, payload, attachment, self.now
+            session, kind, code, options, payload, attachment, self.now, observe=observe
         )
         self._after()
         return exchange
@@ -331,6 +348,24 @@ class Scenario:
         [request] = self.sent()
         assert request == exchange.request
         return exchange, request
+
+    def observing(
+        self, number: int = 1, max_age: int | None = None
+    ) -> tuple[ClientExchange, Message]:
+        """A registration of ours, which the peer has entered; its first state is looked at."""
+        exchange = self.ask(observe=True)
+        [request] = self.sent()
+        assert request.options.observe == 0
+        self.receive(noted(request, number, kind=Type.ACK, mid=request.mid, max_age=max_age))
+        self.state(exchange)
+        return exchange, request
+
+    def state(self, exchange: ClientExchange) -> bytes:
+        """The new state, which was the one event since the last look."""
+        [event] = self.events()
+        assert isinstance(event, NotificationReceived), event
+        assert event.exchange is exchange
+        return event.message.payload
 
     def acknowledged(self, session: Session | None = None) -> tuple[ClientExchange, Message]:
         """A request of ours that has its empty ACK, and waits for a separate response."""

@@ -1,4 +1,4 @@
-"""Bytes and messages: RFC 7252 sections 3, 4.1 to 4.3 and 5.4, and appendix A.
+"""Bytes and messages: RFC 7252 sections 3, 4.1 to 4.3 and 5.4, appendix A, and RFC 8974.
 
 What a datagram means is also written down here a second time, as slowly and as close to the
 words of the RFC as can be (``specified``), and hypothesis compares the codec with it.
@@ -18,7 +18,15 @@ from aiocoap.numbers.optionnumbers import OptionNumber as AiocoapOptionNumber
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coapsep.message.codec import MAX_OPTIONS, Codec, decode, empty, encode
+from coapsep.message.codec import (
+    LONGEST_TOKEN,
+    MAX_OPTIONS,
+    Codec,
+    decode,
+    empty,
+    encode,
+    token_place,
+)
 from coapsep.message.definitions import DEFINITIONS, Format, encode_uint
 from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
@@ -38,7 +46,10 @@ patient = settings(deadline=None, max_examples=200)
 
 
 def extended(value: int) -> tuple[int, bytes]:
-    """The nibble of a delta or length, and the bytes that extend it (section 3.1)."""
+    """The nibble of a delta or length, and the bytes that extend it (section 3.1).
+
+    That of a token is written alike (RFC 8974 section 2.1).
+    """
     if value < 13:
         return value, b""
     if value < 269:
@@ -66,7 +77,8 @@ def datagram(
     raw: bytes = b"",
 ) -> bytes:
     """A message; ``raw`` stands in place of the options and the payload."""
-    head = bytes([0x40 | kind << 4 | len(token), code]) + MID.to_bytes(2, "big") + token
+    length, more = extended(len(token))
+    head = bytes([0x40 | kind << 4 | length, code]) + MID.to_bytes(2, "big") + more + token
     return head + (raw or written(pairs) + (b"\xff" + payload if payload else b""))
 
 
@@ -100,11 +112,11 @@ def specified(data: bytes) -> Message:
         return base + int.from_bytes(take(width), "big")
 
     first, code, high, low = take(4)
-    if first // 64 != 1 or first % 16 > 8 or code // 32 in (1, 6, 7):
+    if first // 64 != 1 or code // 32 in (1, 6, 7):
         raise FormatError
     if code == 0 and len(data) > 4:
         raise FormatError
-    token = take(first % 16)
+    token = take(number(first % 16))  # RFC 8974 section 2.1
     at, options, payload = 0, list[Pair](), b""
     while head := source.read(1):
         if head == b"\xff":
@@ -181,7 +193,7 @@ MESSAGES = st.builds(
     code=st.sampled_from([code for code in CODES if code.is_request or code.is_response]),
     type=st.sampled_from(Type),
     mid=st.integers(0, 0xFFFF),
-    token=st.binary(max_size=8),
+    token=st.binary(max_size=8) | SIZES.map(bytes),
     options=valid_options(),
     payload=st.binary(max_size=30) | SIZES.map(bytes),
 )
@@ -220,7 +232,9 @@ GRAMMAR = st.lists(
     max_size=8,
 ).map(lambda parts: datagram(raw=b"".join(head + rest for head, rest in parts)))
 
-HEADED = st.binary(max_size=40).map(lambda rest: b"\x42" + rest)
+HEADED = st.tuples(st.sampled_from([b"\x42", b"\x4d", b"\x4e\x01"]), st.binary(max_size=40)).map(
+    b"".join
+)
 
 DATAGRAMS = st.one_of(
     st.binary(max_size=60), HEADED, GRAMMAR, UNRULY, damaged(), MESSAGES.map(encode)
@@ -401,9 +415,19 @@ def test_unknown_version(version: int) -> None:
 
 # Token length, code, what follows the header, and why that is wrong.
 FORMAT_ERRORS = [
-    *[(length, 0x01, "00" * 15, f"token length {length}") for length in range(9, 16)],
-    *[(length, 0x01, "", f"token length {length}") for length in range(9, 16)],
-    (9, 0x00, "", "token length 9"),
+    (15, 0x01, "00" * 15, "token length 15"),  # and by RFC 8974 section 2.1
+    (15, 0x01, "", "token length 15"),
+    (15, 0x00, "", "token length 15"),
+    (9, 0x00, "", "Empty message that is not empty"),
+    (13, 0x00, "00" * 14, "Empty message that is not empty"),
+    (12, 0x01, "00" * 11, "token cut short"),
+    (13, 0x01, "", "token cut short"),
+    (13, 0x01, "00" + "00" * 12, "token cut short"),
+    (13, 0x01, "ff" + "00" * 267, "token cut short"),
+    (14, 0x01, "", "token cut short"),
+    (14, 0x01, "00", "token cut short"),
+    (14, 0x01, "0000" + "00" * 268, "token cut short"),
+    (14, 0x01, "ffff" + "00" * 1000, "token cut short"),
     (1, 0x01, "", "token cut short"),
     (8, 0x01, "00" * 7, "token cut short"),
     (4, 0x45, "ffff", "token cut short"),
@@ -453,7 +477,7 @@ def test_message_format_errors(
     assert decode(data) == Malformed(kind, MID, reason)
 
 
-@pytest.mark.parametrize("length", range(1, 9))
+@pytest.mark.parametrize("length", range(1, 15))
 def test_an_empty_message_announces_no_token(length: int) -> None:
     """Section 4.1: "The Token Length field MUST be set to 0"."""
     outcome = decode(bytes([0x60 | length, 0, 0x12, 0x34]))
@@ -489,7 +513,7 @@ def test_every_other_code_is_taken(code: Code) -> None:
         (0, 0, "00"),
         (2, 12, "2c"),
         (12, 1, "c1"),
-        (13, 13, "dd 00 00"),
+        (19, 13, "dd 06 00"),
         (18, 14, "dd 05 01"),
         (268, 268, "dd ff ff"),
         (269, 269, "ee 0000 0000"),
@@ -654,13 +678,13 @@ def test_a_hop_limit_of_zero_does_not_become_an_option_that_cannot_be() -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [0, 2, 10, 13, 19, 21, 31, 36, 64, 548, 2049, UNKNOWN_ELECTIVE, UNKNOWN_CRITICAL, 65535],
+    [0, 2, 10, 19, 21, 31, 36, 64, 548, 2049, UNKNOWN_ELECTIVE, UNKNOWN_CRITICAL, 65535],
 )
 @pytest.mark.parametrize("value", [b"", b"\0\x01", b"\xff", b"x" * 1034], ids=len)
 def test_an_unknown_option_is_kept_as_it_is(number: int, value: bytes) -> None:
     """Section 5.4.1: what becomes of it is for the layer above, which can see both kinds.
 
-    13, 19, 21, 31 and 548 have a meaning for aiocoap, but none for this library.
+    19, 21, 31 and 548 have a meaning for aiocoap, but none for this library.
     """
     message = read(datagram((number, value), (number, b"again"), payload=b"p"))
     assert list(message.options) == [(number, value), (number, b"again")]
@@ -924,27 +948,80 @@ def test_the_bytes_are_those_of_aiocoap(message: Message, options: dict[str, Any
 @given(MESSAGES)
 def test_the_bytes_are_those_of_the_specification(message: Message) -> None:
     """Section 3, figure 7."""
-    head = bytes([1 << 6 | message.type << 4 | len(message.token), message.code])
+    length, more = extended(len(message.token))
+    head = bytes([1 << 6 | message.type << 4 | length, message.code])
     payload = b"\xff" + message.payload if message.payload else b""
     assert encode(message) == (
-        head + message.mid.to_bytes(2, "big") + message.token + written(message.options) + payload
+        head
+        + message.mid.to_bytes(2, "big")
+        + more
+        + message.token
+        + written(message.options)
+        + payload
     )
 
 
-@pytest.mark.parametrize("size", [9, 15, 16, 255])
-def test_a_token_of_more_than_8_bytes_is_not_sent(size: int) -> None:
-    """Section 3: lengths 9 to 15 "MUST NOT be sent"."""
-    message = Message(Code.GET, Type.CON, 1, bytes(size))
-    for refuse in (encode, Codec().encode):
-        with pytest.raises(ValueError, match=f"at most 8 bytes, not {size}"):
-            refuse(message)
+# -- tokens --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", range(9))
-def test_a_token_of_up_to_8_bytes_is(size: int) -> None:
-    """Section 5.3.1."""
+@pytest.mark.parametrize("size", range(13))
+def test_a_token_of_up_to_12_bytes_has_its_length_in_the_header(size: int) -> None:
+    """Section 5.3.1; from 9 to 12 by RFC 8974 section 2.1."""
     message = Message(Code.GET, Type.CON, 1, bytes(range(size)))
     assert encode(message) == bytes([0x40 | size, 1, 0, 1, *range(size)])
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        (13, "4d010001 00"),
+        (64, "4d010001 33"),
+        (268, "4d010001 ff"),
+        (269, "4e010001 0000"),
+        (270, "4e010001 0001"),
+        (1000, "4e010001 02db"),
+        (LONGEST_TOKEN, "4e010001 ffff"),
+    ],
+)
+def test_a_longer_token_announces_its_length_after_the_header(size: int, head: str) -> None:
+    """RFC 8974 section 2.1, figure 1."""
+    token = bytes(index % 251 for index in range(size))
+    message = Message(Code.GET, Type.CON, 1, token, Options([SOME_PATH]), b"p")
+    for codec in (Codec(), Codec()):
+        data = codec.encode(message)
+        assert data == bytes.fromhex(head) + token + written([SOME_PATH]) + b"\xffp"
+        assert codec.decode(data) == message
+
+
+def test_a_token_whose_length_does_not_fit_is_not_sent() -> None:
+    assert LONGEST_TOKEN == 65_804
+    with pytest.raises(ValueError, match="at most 65804 bytes, not 65805"):
+        encode(Message(Code.GET, Type.CON, 1, bytes(LONGEST_TOKEN + 1)))
+
+
+@patient
+@given(MESSAGES)
+def test_the_place_of_a_token(message: Message) -> None:
+    data = encode(message)
+    start, end = token_place(data)
+    assert data[start:end] == message.token
+    head = decode(data[:end])
+    assert isinstance(head, Message)
+    assert (head.code, head.type, head.mid, head.token) == (
+        message.code,
+        message.type,
+        message.mid,
+        message.token,
+    )
+
+
+@pytest.mark.parametrize("data", ["4f010001", "4f010001" + "00" * 20, "4d010001", "4e01000101"])
+def test_a_token_without_a_length_ends_past_the_end(data: str) -> None:
+    raw = bytes.fromhex(data)
+    _, end = token_place(raw)
+    assert end > len(raw)
+    assert isinstance(decode(raw[:end]), Malformed)
 
 
 @pytest.mark.parametrize("mid", [-1, 0x10000])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coapsep.numbers import CODES, IDEMPOTENT, Code, ContentFormat, OptionNumber, Type
+from coapsep.numbers import BLOCK_SIZES, CODES, IDEMPOTENT, Code, ContentFormat, OptionNumber, Type
 
 EVERY_CODE = range(256)
 
@@ -162,6 +162,7 @@ OPTION_NUMBERS = {
     "HOP_LIMIT": 16,  # RFC 8768
     "ECHO": 252,  # RFC 9175
     "REQUEST_TAG": 292,
+    "URI_PATH_ABBREV": 13,  # draft-ietf-core-uri-path-abbrev
 }
 
 CONTENT_FORMATS = {
@@ -191,3 +192,8 @@ def test_option_numbers_are_those_of_the_registry() -> None:
 
 def test_content_formats_are_those_of_the_registry() -> None:
     assert {member.name: member.value for member in ContentFormat} == CONTENT_FORMATS
+
+
+def test_the_sizes_of_blocks_are_powers_of_two() -> None:
+    """RFC 7959 section 2.2: 2**(SZX + 4), and SZX 7 is reserved."""
+    assert [2 ** (exponent + 4) for exponent in range(7)] == list(BLOCK_SIZES)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from coapsep.message.block import Block
 from coapsep.message.codec import empty, encode
 from coapsep.message.definitions import DEFINITIONS, encode_uint, option_name
 from coapsep.message.message import Malformed, Message
@@ -79,6 +80,12 @@ def response(options: Options, payload: bytes = b"") -> Message:
             Message(Code.POST, Type.CON, 1, bytes(8), payload=b"\x01"),
             "CON [MID=0x0001], POST, /, T=0000000000000000, 0x01",
         ),
+        # Tokens of RFC 8974.
+        (
+            Message(Code.GET, Type.CON, 1, b"123456789"),
+            "CON [MID=0x0001], GET, /, T=313233343536373839",
+        ),
+        (Message(Code.GET, Type.CON, 1, bytes(300)), f"CON [MID=0x0001], GET, /, T={'00' * 300}"),
     ],
 )
 def test_a_message_is_one_line(message: Message, line: str) -> None:
@@ -105,6 +112,18 @@ def test_a_message_is_one_line(message: Message, line: str) -> None:
         (Options([(OptionNumber.BLOCK1, encode_uint(3 << 4 | 3))]), "1:3/0/128"),
         (Options([(OptionNumber.BLOCK2, b"")]), "2:0/0/16"),
         (Options([(OptionNumber.BLOCK1, b"\xff\xff\xff")]), "1:1048575/1/2048"),
+        (Options.build(block1=Block(7, True, 1024)), "1:7/1/1024"),
+        (Options.build(observe=0), "Observe=0"),
+        (Options.build(observe=0xFFFFFF), "Observe=16777215"),
+        (Options.build(echo=b"\xab\x00"), "Echo=0xab00"),
+        (Options.build(no_response=0), "No-Response=0"),  # interest in all (RFC 7967)
+        (Options.build(no_response=26), "No-Response=26"),
+        (Options.build(request_tags=[b"", b"\x01"]), "Request-Tag=0x, Request-Tag=0x01"),
+        (Options.build(hop_limit=16), "Hop-Limit=16"),
+        (Options([(OptionNumber.HOP_LIMIT, b"\0")]), "Hop-Limit=0x00"),
+        (Options.build(size1=0, size2=70_000), "Size2=70000, Size1=0"),
+        (Options.build(uri_path_abbrev=0), "Uri-Path-Abbrev=0"),
+        (Options.build(uri_path_abbrev=301), "Uri-Path-Abbrev=301"),
         (Options(faulty=(OptionNumber.URI_PORT,)), "Uri-Port=invalid"),
         # What only a caller can have made: nothing of it is lost.
         (Options([(OptionNumber.MAX_AGE, b"\0\x0f")]), "Max-Age=0x000f"),
@@ -201,7 +220,8 @@ def test_a_limit_of_nothing_leaves_the_size() -> None:
         (b"", "malformed: shorter than a header, 0 bytes"),
         (b"\x40", "malformed: shorter than a header, 1 byte"),
         (b"\x80\x01\x7d\x34", "malformed: version 2, 4 bytes"),
-        (b"\x49\x01\x7d\x34", "CON [MID=0x7d34], malformed: token length 9, 4 bytes"),
+        (b"\x4f\x01\x7d\x34", "CON [MID=0x7d34], malformed: token length 15, 4 bytes"),
+        (b"\x4d\x01\x7d\x34\x00", "CON [MID=0x7d34], malformed: token cut short, 5 bytes"),
         (b"\x50\x01\x7d\x34\xf0", "NON [MID=0x7d34], malformed: option delta 15, 5 bytes"),
     ],
 )
@@ -233,7 +253,7 @@ MESSAGES = st.builds(
     code=st.sampled_from(CODES).filter(lambda code: code.is_request or code.is_response),
     type=st.sampled_from(Type),
     mid=st.integers(0, 0xFFFF),
-    token=st.binary(max_size=8),
+    token=st.binary(max_size=8) | st.binary(min_size=9, max_size=20),
     options=st.builds(
         Options,
         st.lists(st.tuples(NUMBERS, VALUES), max_size=6),
