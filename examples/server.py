@@ -3,6 +3,8 @@
     python examples/server.py
     coap-client -m get coap://localhost/hello           -> hello
     coap-client -m get "coap://localhost/async?3"       -> done, three seconds later
+    coap-client -s 5 coap://localhost/obs               -> a number every second
+    coap-client -m put -f FILE coap://localhost/upload  -> its size and SHA-256
 
 It shows the two ways to answer late. /slow just awaits: the empty ACK leaves by itself.
 /async registers the request and returns; the handler is called again when its time comes.
@@ -11,9 +13,11 @@ It shows the two ways to answer late. /slow just awaits: the empty ACK leaves by
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import signal
 import sys
+from collections.abc import AsyncGenerator
 from datetime import datetime, timezone
 
 import trio
@@ -26,6 +30,7 @@ from coapsep import (
     Request,
     Response,
     Router,
+    StreamingResponse,
     open_server,
     open_udp,
 )
@@ -39,9 +44,16 @@ This is the example server of coapsep, CoAP with structured concurrency.
 /slow?N              the same, by awaiting
 /counter             how often its handler ran
 /example_data        GET, PUT and DELETE me
+/obs                 the seconds since the start; observe me
+/large?N             N bytes (10000)
+/upload              PUT or POST of any size: answers with size and SHA-256
 /.well-known/core    all of this for machines
 """
 DAY = 24 * 60 * 60
+STARTED = datetime.now(timezone.utc)
+#: Bytes that /large makes at once; what is longer is made while it is fetched.
+AT_ONCE = 100_000
+GIGABYTE = 1_000_000_000
 
 router = Router()
 
@@ -92,6 +104,50 @@ def later(request: Request) -> str | None:
 async def slow(request: Request) -> str:
     await trio.sleep(seconds_asked_for(request))
     return "done"
+
+
+# -- observed, long, and long in coming --------------------------------------------------
+
+
+@router.get("/obs", ct=ContentFormat.TEXT, title="Seconds since the start", observable=True)
+async def count_seconds(request: Request) -> AsyncGenerator[Response, None]:
+    """Each observer gets what is yielded; whoever just asks gets the first of it."""
+    while True:
+        up = (datetime.now(timezone.utc) - STARTED).total_seconds()
+        yield Response(Code.CONTENT, str(int(up)), max_age=5)
+        await trio.sleep(1 - up % 1)
+
+
+def line(number: int) -> bytes:
+    return b"%15d\n" % (number * 16)  # where it stands
+
+
+async def lines(size: int) -> AsyncGenerator[bytes, None]:
+    for start in range(0, size, 1024):
+        block = b"".join(line((start + i) // 16) for i in range(0, 1024, 16))
+        yield block[: size - start]
+
+
+@router.get("/large", ct=ContentFormat.TEXT, title="A long text")
+def large(request: Request) -> Response | StreamingResponse:
+    text = request.query[0] if request.query else "10000"
+    if not (text.isdecimal() and len(text) <= 10 and int(text) <= GIGABYTE):
+        raise BadRequest(f"the query must be a number of bytes up to {GIGABYTE}, such as ?5000")
+    size = int(text)
+    if size <= AT_ONCE:
+        whole = b"".join(map(line, range(size // 16 + 1)))[:size]
+        return Response(Code.CONTENT, whole, content_format=ContentFormat.TEXT)
+    return StreamingResponse(lines(size), size=size, content_format=ContentFormat.TEXT)
+
+
+@router.route("/upload", [Code.PUT, Code.POST], title="Tells size and SHA-256", stream=True)
+async def upload(request: Request) -> str:
+    """It is never in memory as a whole."""
+    digest, size = hashlib.sha256(), 0
+    async for chunk in request.body:
+        digest.update(chunk)
+        size += len(chunk)
+    return f"{size} bytes, SHA-256 {digest.hexdigest()}"
 
 
 # -- resources with a state --------------------------------------------------------------

@@ -11,6 +11,7 @@ from coapsep.address import Session
 from coapsep.message.message import Message
 from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
+from coapsep.protocol.transfer_state import Progress
 
 
 class EndReason(enum.Enum):
@@ -109,6 +110,10 @@ class Failure(enum.Enum):
     SESSION_LOST = "the session has gone"
     BAD_OPTION = "the response has critical options that are not understood"
     TOO_LARGE = "the response is longer than Limits.datagram_size"
+    BAD_BLOCK = "the blocks of a body do not fit together"
+    BODY_TOO_LARGE = "there is no room for the body of the response"
+    BODY_CHANGED = "the body changed while it was fetched"
+    INCOMPLETE = "the rest of the body cannot be had"
 
 
 @attrs.frozen
@@ -142,6 +147,35 @@ class NotificationReceived:
 
 
 @attrs.frozen
+class RequestBodyWanted:
+    """More of the body of a request of ours is needed: ``Core.supply_request`` takes it."""
+
+    exchange: ClientExchange
+
+
+@attrs.frozen
+class ResponseBodyReceived:
+    """The next part of a response's body that streams; ``Core.consumed`` asks for more.
+
+    The last one ends the request.
+    """
+
+    exchange: ClientExchange
+    message: Message | None
+    """The response, with the first part; its payload is to be found in ``data``."""
+    data: bytes
+    last: bool
+
+
+@attrs.frozen
+class Progressed:
+    """A request of ours, for which this was asked, is a step further."""
+
+    exchange: ClientExchange
+    progress: Progress
+
+
+@attrs.frozen
 class GroupResponse:
     """One of the responses to a request of ours to a group."""
 
@@ -170,6 +204,13 @@ ServerEvent: TypeAlias = (
     | ObserverEnded
 )
 ClientEvent: TypeAlias = (
-    ResponseReceived | RequestFailed | NotificationReceived | GroupResponse | GroupRequestFailed
+    ResponseReceived
+    | RequestFailed
+    | NotificationReceived
+    | RequestBodyWanted
+    | ResponseBodyReceived
+    | Progressed
+    | GroupResponse
+    | GroupRequestFailed
 )
 Event: TypeAlias = ServerEvent | ClientEvent

@@ -12,7 +12,8 @@ GroupExchange   the same to a multicast group        groups.py
 Transmission    a CON of ours                        transmission.py
 ==============  ===================================  =================
 
-What is kept for a peer from one of its requests to the next is in held.py.
+What is kept for a peer from one of its requests to the next is in held.py; what is known of
+the bodies of our own ones is in transfer_state.py.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from coapsep.protocol.timers import Timer
 
 if TYPE_CHECKING:  # they hold each other
     from coapsep.protocol.events import RequestFailed, ResponseReceived
-    from coapsep.protocol.held import Held, Observer, Topic, Upload
+    from coapsep.protocol.held import Held, Key, Observer, Topic, Upload
+    from coapsep.protocol.transfer_state import Transfer
     from coapsep.protocol.observations import Observation
 
 
@@ -196,6 +198,11 @@ class Asked:
     stalled: Timer | None = None
     """When to go on, because message IDs are free then or PROBING_RATE allows it."""
 
+    uploads: dict[Key, ClientExchange] = attrs.Factory(dict)
+    """Whose body goes there in blocks; two that are alike need a Request-Tag (RFC 9175)."""
+    tags: int = 0
+    """Request-Tags given out."""
+
 
 class Stage(enum.Enum):
     """How far a request of ours is."""
@@ -204,6 +211,7 @@ class Stage(enum.Enum):
     SENT = "neither an acknowledgement nor a response has come"
     ACKNOWLEDGED = "the response comes separately"
     OBSERVING = "notifications come; nothing is under way for it (RFC 7641)"
+    PAUSED = "nothing is under way: the application has to produce or take a part of a body"
     OVER = "its response has come, or it has failed, or was cancelled"
 
 
@@ -230,6 +238,8 @@ class ClientExchange:
     """When Tuning.response_timeout is over."""
     observation: Observation | None = None
     """What is known of what it observes, if it does (RFC 7641)."""
+    transfer: Transfer | None = None
+    """What is known of its bodies, if they take more than one message (RFC 7959)."""
     on_end: Callable[[ResponseReceived | RequestFailed, float], None] | None = None
     """Who is told how it ended; None is the application."""
 

@@ -251,8 +251,8 @@ async def test_what_has_arrived_unasked_breaks_it_too(
 async def test_what_is_malformed_fits_nothing(
     autojump_clock: MockClock, scripted: ScriptedPeer, other: ScriptedPeer
 ) -> None:
-    other.send_bytes(b"\x49\x01\x7d\x34", to=scripted.address)
-    with pytest.raises(ScriptFailed, match="malformed: token length 9, 4 bytes, from 10"):
+    other.send_bytes(b"\x4f\x01\x7d\x34", to=scripted.address)
+    with pytest.raises(ScriptFailed, match="malformed: token length 15, 4 bytes, from 10"):
         await scripted.expect("CON [MID=*], ...")
 
 
@@ -277,7 +277,10 @@ async def test_what_does_not_fit_the_buffer_is_told(
         ("CON [MID=*], GET, /", "no open fields"),
         ("CON [MID=$a], GET, /", "stands for nothing yet"),
         ("CON [MID=0x0001], GET, /, Uri-Port=invalid", "write the value, as 0x"),
-        ("CON [MID=0x0001], GET, /, T=010203040506070809", "a token has at most 8 bytes"),
+        (
+            f"CON [MID=0x0001], GET, /, T={'00' * 65_805}",
+            "a token has at most 65804 bytes",
+        ),
         ("CON [MID=0x0001], GTE, /", "a method such as GET"),
     ],
 )

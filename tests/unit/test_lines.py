@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coapsep import Code, Message, Options, Type
+from coapsep.message.codec import encode
 from coapsep.message.definitions import encode_uint
 from coapsep.numbers import CODES, OptionNumber
 from coapsep.testing.line import parse_line
@@ -77,10 +78,46 @@ def test_nothing_but_value_error_for_any_text(text: str) -> None:
         ("ACK [MID=0x0001], 2.05, Max-Age=0x3c", "ACK [MID=0x0001], 2.05, Max-Age=60"),
         ('ACK [MID=0x0001], 2.05, T=, ""', "ACK [MID=0x0001], 2.05"),
         ("ACK [MID=0x0001], 2.05, Option 4=0x01", "ACK [MID=0x0001], 2.05, ETag=0x01"),
+        ("CON [MID=0x0001], PUT, /, 1:0/0/16", "CON [MID=0x0001], PUT, /, Block1=0"),
+        ("ACK [MID=0x0001], 2.05, 2:1/1/64", "ACK [MID=0x0001], 2.05, Block2=0x1a"),
+        ("ACK [MID=0x0001], 2.05, Observe=0x0c", "ACK [MID=0x0001], 2.05, Observe=12"),
+        ("CON [MID=0x0001], GET, /, Option 13=0x", "CON [MID=0x0001], GET, /, Uri-Path-Abbrev=0"),
     ],
 )
 def test_shorter_forms(line: str, same: str) -> None:
     assert read(line) == read(same)
+
+
+def test_an_extended_token_is_written_like_any_other() -> None:
+    """RFC 8974 section 2.1: how its length is announced is not for a line to say."""
+    message = read(f"CON [MID=0x0001], GET, /, T={'ab' * 40}")
+    assert message.token == b"\xab" * 40
+    assert encode(message)[:5] == bytes.fromhex("4d0100011b")
+
+
+def test_blocks_echo_and_the_rest_can_be_open() -> None:
+    line = "CON [MID=$a], PUT, /, T=$t, Block1=$b, Echo=$e, No-Response=*, Request-Tag=$r"
+    text = "CON [MID=0x0001], PUT, /, T=01, 1:2/1/64, Echo=0x0203, No-Response=26, Request-Tag=0x"
+    wrong, names = parse_line(line).compare(read(text), {})
+    assert not wrong
+    assert names == {"a": b"\0\1", "t": b"\1", "b": b"\x2a", "e": b"\2\3", "r": b""}
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "field", "expected", "got"),
+    [
+        ("2:0/1/64", "2:0/0/64", "Block2", "2:0/1/64", "2:0/0/64"),
+        ("1:3/0/16", "1:4/0/16", "Block1", "1:3/0/16", "1:4/0/16"),
+        ("Observe=12", "Observe=13", "Observe", "12", "13"),
+        ("Echo=0x01", "Echo=0x02", "Echo", "0x01", "0x02"),
+        ("Hop-Limit=16", "Hop-Limit=15", "Hop-Limit", "16", "15"),
+    ],
+)
+def test_what_differs_is_in_the_same_words(
+    line: str, message: str, field: str, expected: str, got: str
+) -> None:
+    start = "CON [MID=0x0001], 2.05, "
+    assert differences(start + line, start + message) == [Difference(field, expected, got)]
 
 
 def test_the_largest_block() -> None:

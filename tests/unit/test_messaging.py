@@ -26,7 +26,8 @@ from tests.unit.scenario import (
 MID = 0x1CF5
 #: What makes a message a format error, after the two bytes of its message ID.
 FORMAT_ERRORS: dict[str, tuple[int, int, bytes]] = {
-    "token length 9": (0x09, Code.GET, b"123456789"),
+    "extended token cut short": (0x0D, Code.GET, b"\x00" + b"x" * 12),  # RFC 8974
+    "length of a token cut short": (0x0E, Code.GET, b"\x00"),
     "token length 15": (0x0F, Code.GET, b"123456789abcdef"),
     "token cut short": (0x04, Code.GET, b"123"),
     "option delta 15": (0x00, Code.GET, b"\xf0"),
@@ -317,8 +318,8 @@ def test_a_non_request_that_is_too_large_is_ignored() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"\x49\x01", b"\x40\x21", b"\x41\x00", b"\x40\x00", b"\x40\x45"],
-    ids=["token length 9", "reserved class", "Empty with a token", "Empty", "response"],
+    [b"\x4f\x01", b"\x40\x21", b"\x41\x00", b"\x40\x00", b"\x40\x45"],
+    ids=["token length 15", "reserved class", "Empty with a token", "Empty", "response"],
 )
 def test_a_con_that_is_too_large_and_no_request_is_rejected(head: bytes) -> None:
     """Sections 4.2 and 5.3.2: whatever its size, a CON that cannot be processed draws an RST."""

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from coapsep.numbers import BLOCK_SIZES
 from coapsep.params import Limits, Tuning
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -86,6 +87,10 @@ BAD_TUNING: dict[str, tuple[object, ...]] = {
     "token_bytes": (0, 3, 9, -8, 4.5, 8.0, NAN, "8", None, True),
     "response_timeout": (*NOT_POSITIVE, "1", True),
     "response_window": NOT_A_COUNT,
+    # RFC 7959 section 2.2: powers of two from 16 to 1024.
+    "block_size": (0, -16, 1, 8, 15, 17, 100, 1023, 2048, 64.0, "64", None, True, NAN),
+    "confirm_every": NOT_A_COUNT,
+    "non_notification_gap": (-0.001, -1, NAN, INFINITY, "3", None, True),
 }
 
 
@@ -114,6 +119,11 @@ def test_tuning_refuses(name: str, value: object) -> None:
         ("response_timeout", 0.001),
         ("response_timeout", 86_400),
         ("response_window", 1),
+        *[("block_size", size) for size in BLOCK_SIZES],
+        ("confirm_every", 1),
+        ("confirm_every", 1000),
+        ("non_notification_gap", 0),
+        ("non_notification_gap", 0.001),
     ],
 )
 def test_tuning_takes(name: str, value: float | None) -> None:
@@ -125,6 +135,17 @@ def test_tokens_are_as_hard_to_guess_as_they_can_be() -> None:
     """Section 5.3.1; and there is no limit to how long a response may take (section 5.2.2)."""
     assert Tuning().token_bytes == 8
     assert Tuning().response_timeout is None
+
+
+def test_blocks_are_as_long_as_they_can_be() -> None:
+    """RFC 7959 section 2.2: SZX 6. It fits into the 1152 bytes of RFC 7252 section 4.6."""
+    assert Tuning().block_size == 1024
+
+
+def test_notifications_are_confirmed_and_apart() -> None:
+    """RFC 7641 section 4.5.1: not more than one NON in 3 seconds, where nothing is known."""
+    assert Tuning().confirm_every == 1
+    assert Tuning().non_notification_gap == 3
 
 
 def test_every_field_of_tuning_is_validated() -> None:
@@ -158,14 +179,24 @@ COUNTS = [
     "dedup_entries",
     "dedup_entries_per_session",
     "dedup_bytes",
+    "body_size",
+    "body_bytes",
+    "body_bytes_per_session",
+    "observers",
+    "observers_per_session",
+    "amplification_burst",
     "unsent",
     "retry_after",
 ]
 
 BAD_LIMITS: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(COUNTS, NOT_A_COUNT),
+    "token_size": (*NOT_A_COUNT, 1, 7),
     "pending_age": NOT_POSITIVE,
+    "body_age": NOT_POSITIVE,
     "token_reuse": ("", "Replace", "keep", None, True),
+    "amplification": ("", "Strict", "on", None, True),
+    "amplification_rate": NOT_POSITIVE,
 }
 
 
@@ -181,7 +212,9 @@ def test_limits_refuse(name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [(name, 1) for name in COUNTS]
-    + [("pending_age", 0.001), ("token_reuse", "replace"), ("token_reuse", "refuse")],
+    + [("pending_age", 0.001), ("body_age", 0.001), ("token_size", 8), ("token_size", 65_804)]
+    + [("token_reuse", "replace"), ("token_reuse", "refuse"), ("amplification_rate", 0.5)]
+    + [("amplification", how) for how in ("adaptive", "strict", "off")],
 )
 def test_limits_take(name: str, value: object) -> None:
     arguments: dict[str, Any] = {name: value}
@@ -195,6 +228,24 @@ def test_every_field_of_limits_is_validated() -> None:
 def test_the_default_datagram_size_holds_what_the_rfc_expects() -> None:
     """Section 4.6: 1152 bytes for the message, where nothing is known of the path."""
     assert Limits().datagram_size >= 1152
+
+
+def test_a_body_of_the_largest_size_can_be_kept() -> None:
+    limits = Limits()
+    assert limits.body_size <= limits.body_bytes_per_session <= limits.body_bytes
+
+
+def test_a_body_is_kept_as_long_as_a_message_id() -> None:
+    """RFC 7959 section 2.5 speaks of EXCHANGE_LIFETIME."""
+    assert Limits().body_age == Tuning().exchange_lifetime
+
+
+def test_what_one_session_may_have_is_a_part_of_what_all_may() -> None:
+    limits = Limits()
+    for field in attrs.fields(Limits):
+        if field.name.endswith("_per_session"):
+            whole = field.name.removesuffix("_per_session")
+            assert getattr(limits, field.name) < getattr(limits, whole)
 
 
 @pytest.mark.parametrize("kind", [Tuning, Limits])
@@ -217,6 +268,7 @@ def test_they_are_frozen_and_take_keywords_only(kind: type[Any]) -> None:
         ({"token_reuse": "x"}, 'token_reuse is "replace" or "refuse", not \'x\''),
         ({"datagram_size": 65536}, "datagram_size is at most 65535 bytes"),
         ({"retry_after": 2**32}, "retry_after must fit into a Max-Age"),
+        ({"token_size": 7}, "token_size is at least 8 bytes, not 7"),
     ],
 )
 def test_limits_name_the_field_that_is_wrong(wrong: dict[str, Any], message: str) -> None:
