@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import attrs
+
 from coapsep.address import Session
 from coapsep.errors import LocalProtocolError
+from coapsep.message.abbreviation import expand_path
 from coapsep.message.codec import empty
 from coapsep.message.definitions import option_name
 from coapsep.message.message import Message
@@ -40,6 +43,7 @@ UNDERSTOOD = frozenset(
         OptionNumber.URI_HOST,
         OptionNumber.URI_PORT,
         OptionNumber.URI_PATH,
+        OptionNumber.URI_PATH_ABBREV,
         OptionNumber.URI_QUERY,
         OptionNumber.ACCEPT,
         OptionNumber.IF_MATCH,
@@ -87,6 +91,12 @@ class Exchanges:
     def open_for(self, request: Message, session: Session, now: float) -> Exchange | None:
         """Open an exchange for a new request; None if it was refused, or is not new."""
         unknown = _not_understood(request.options)
+        if OptionNumber.URI_PATH_ABBREV in request.options.critical and not unknown:
+            expanded = expand_path(request.options)
+            if expanded is None:
+                unknown = [OptionNumber.URI_PATH_ABBREV]
+            else:
+                request = attrs.evolve(request, options=expanded)
         if unknown:
             self._refuse_options(request, session, unknown)
             return None

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from coapsep.address import Session
 from coapsep.message.block import BLOCK_SIZES, Block
-from coapsep.message.codec import Codec, empty
+from coapsep.message.codec import Codec, empty, token_place
 from coapsep.message.message import Malformed, Message
-from coapsep.message.options import Options
+from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits
 from coapsep.protocol.amplification import Amplification
@@ -91,6 +91,8 @@ class MessageLayer:
                 self._send_reset(kind, mid, session)
             else:
                 counters.ignored += 1
+        elif len(message.token) > self._limits.token_size and message.code.is_request:
+            self._refuse_token(message, session)
         else:
             return message
         return None
@@ -129,6 +131,12 @@ class MessageLayer:
         hint = Options.build(size1=most, block1=block)
         text = f"a message may have {self._limits.datagram_size} bytes"
         self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, hint)
+
+    def _refuse_token(self, request: Message, session: Session) -> None:
+        """Extended tokens are taken up to a length (RFC 8974 section 2.2.2)."""
+        self._counters.rejected += 1
+        text = f"a token may have {self._limits.token_size} bytes"
+        self.refuse(request, session, Code.BAD_REQUEST, text, EMPTY)
 
     def _answer(self, peer: Peer, data: bytes, kind: int, mid: int, now: float) -> Message | None:
         """An ACK or RST: settle it with the CON it belongs to, or hand it up, or ignore it."""
@@ -175,7 +183,7 @@ class MessageLayer:
     def _too_large(self, data: bytes, session: Session) -> Message | None:
         """The header and token of a message that is not read, if they can be."""
         self._counters.datagrams_too_large += 1
-        head = self._codec.decode(data[: 4 + (data[0] & 15)])
+        head = self._codec.decode(data[: token_place(data)[1]])
         if isinstance(head, Malformed) or head.code == Code.EMPTY:
             self._send_reset(data[0] >> 4 & 3, data[2] << 8 | data[3], session)
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from coapsep.errors import NotAcceptable, ResponseError
 from coapsep.message.response import Response
-from coapsep.numbers import SAFE, Code, OptionNumber
+from coapsep.numbers import SAFE, Code, ContentFormat, OptionNumber
 from coapsep.server.streaming import StreamingResponse
 
 if TYPE_CHECKING:
@@ -93,4 +93,8 @@ def from_error(exc: Exception) -> Response | None:
 
 def error_response(exc: ResponseError) -> Response:
     """The response that a ResponseError stands for."""
+    if exc.problem is not None:
+        problem = exc.problem.to_cbor()
+        details = ContentFormat.PROBLEM_DETAILS
+        return Response(exc.code, problem, content_format=details, max_age=exc.max_age)
     return Response(exc.code, exc.diagnostic.encode(), max_age=exc.max_age)

@@ -70,6 +70,25 @@ class World:
                 self.handlers -= 1
             return "later"
 
+        @router.get("/state", observable=True)
+        async def state(request: Request) -> Response:
+            self.handlers += 1
+            try:
+                await trio.sleep(0.02)
+            finally:
+                self.handlers -= 1
+            return Response(Code.CONTENT, "state", max_age=1)
+
+        @router.get("/states", observable=True)
+        async def states(request: Request) -> AsyncIterator[str]:
+            self.handlers += 1
+            try:
+                for number in range(3):
+                    yield str(number)
+                    await trio.sleep(0.3)
+            finally:
+                self.handlers -= 1
+
         @router.get("/busy")
         def busy(request: Request) -> Response:
             return Response(Code.SERVICE_UNAVAILABLE, max_age=1)
@@ -153,6 +172,34 @@ async def ping_by_name(client: Client, world: World) -> None:
 
 async def discover(client: Client, world: World) -> None:
     assert await client.discover(URI, rt="now")
+
+
+async def observe(client: Client, world: World) -> None:
+    """Two that observe, and a request between them; the second one is told of the end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.request, Code.GET, URI, "/now")
+        for path in ("/state", "/states"):
+            async with client.observe(URI, path) as states:
+                nursery.start_soon(client.request, Code.GET, URI, "/later")
+                await anext(states)
+                world.change()
+                with trio.move_on_after(1.5):
+                    async for _ in states:
+                        await trio.sleep(0.1)
+
+
+async def observe_what_is_not_observable(client: Client, world: World) -> None:
+    async with client.observe(URI, "/later") as states:
+        async for _ in states:
+            pass
+
+
+async def observe_for_long(client: Client, world: World) -> None:
+    """It registers again, and by name."""
+    world.names.set("plant.example", DEAD, SERVER)
+    async with client.observe("coap://plant.example/state") as states:
+        for _ in range(3):
+            await anext(states)
 
 
 async def multicast(client: Client, world: World) -> None:
