@@ -34,6 +34,7 @@ examples:
   coapsep post localhost/config -t cbor -f config.cbor
   coapsep get localhost/log -A json -o log.json
   coapsep get localhost/time --repeat 10 -i 0.5   and how long it took
+  coapsep observe localhost/obs                   each new state, until Ctrl-C
   coapsep discover localhost rt=clock             what a server has
   coapsep discover 224.0.1.187 --interface eth0   which servers there are
   coapsep ping localhost -c 3
@@ -64,12 +65,16 @@ class Arguments(argparse.Namespace):
     file: str | None = None
     content_format: int | None = None
 
-    # ping
+    block_size: int | None = None
+
+    # ping, observe
     count: int | None = None
+
+    # discover, observe
+    seconds: float | None = None
 
     # discover
     filters: Sequence[str] = ()
-    seconds: float | None = None
     interface: str | None = None
 
 
@@ -133,6 +138,9 @@ def _parser() -> _Parser:
 
     for name, about in _METHODS.items():
         _add_request(command(name, about), with_payload=name in _WITH_PAYLOAD)
+    _add_observe(
+        command("observe", "show a resource, and each new state of it (RFC 7641)"),
+    )
     _add_ping(command("ping", "see whether a peer is there (RFC 7252 section 4.3)"))
     _add_discover(
         command(
@@ -164,6 +172,41 @@ def _add_request(parser: _Parser, *, with_payload: bool) -> None:
             help="its format, by name or number: json, cbor, 60 (default: text for -d)",
         )
     request = parser.add_argument_group("request")
+    _add_accept_and_options(request)
+    request.add_argument(
+        "--block-size",
+        type=values.block_size,
+        metavar="BYTES",
+        help="cut what is long into blocks of 16, 32, 64 ... 1024 bytes (default: 1024)",
+    )
+    request.add_argument(
+        "--retry",
+        type=values.count_or_zero,
+        default=0,
+        metavar="N",
+        help="ask up to N times more when the server says when to come back, or, but for "
+        "POST and PATCH, when it is silent",
+    )
+    repeat = parser.add_argument_group("repetition")
+    repeat.add_argument(
+        "--repeat", type=values.count, default=1, metavar="N", help="ask N times in all"
+    )
+    _add_interval(repeat)
+    _add_output(_add_common(parser, _TIMEOUT, "longest wait for a response"))
+
+
+def _add_observe(parser: _Parser) -> None:
+    _add_uri(parser, group=False)
+    _add_accept_and_options(parser.add_argument_group("request"))
+    end = parser.add_argument_group("end")
+    end.add_argument("-c", "--count", type=values.count, metavar="N", help="stop after N states")
+    end.add_argument(
+        "--seconds", type=values.seconds, metavar="SECONDS", help="stop after so many seconds"
+    )
+    _add_output(_add_common(parser, _TIMEOUT, "longest wait for the first state"))
+
+
+def _add_accept_and_options(request: argparse._ArgumentGroup) -> None:
     request.add_argument(
         "-A",
         "--accept",
@@ -187,20 +230,9 @@ def _add_request(parser: _Parser, *, with_payload: bool) -> None:
         action="store_false",
         help="send it once, as a NON, and not again if it is lost",
     )
-    request.add_argument(
-        "--retry",
-        type=values.count_or_zero,
-        default=0,
-        metavar="N",
-        help="ask up to N times more when the server says when to come back, or, but for "
-        "POST and PATCH, when it is silent",
-    )
-    repeat = parser.add_argument_group("repetition")
-    repeat.add_argument(
-        "--repeat", type=values.count, default=1, metavar="N", help="ask N times in all"
-    )
-    _add_interval(repeat)
-    output = _add_common(parser, _TIMEOUT, "longest wait for a response")
+
+
+def _add_output(output: argparse._ArgumentGroup) -> None:
     output.add_argument(
         "-o",
         "--output",

@@ -9,6 +9,7 @@ import trio
 
 from coapsep.cli.arguments import Arguments
 from coapsep.cli.exits import Exit, Failed, failure_of
+from coapsep.client.response import UnsuccessfulResponse
 from coapsep.errors import CoapError
 
 
@@ -27,5 +28,7 @@ def attempt(arguments: Arguments) -> Iterator[None]:
             f"{arguments.uri}: no response in {arguments.timeout:g} s: "
             "is the server running? --timeout waits longer",
         ) from None
+    except UnsuccessfulResponse:
+        raise  # it is shown like any other
     except (CoapError, ValueError) as exc:
         raise failure_of(exc) from exc

@@ -36,6 +36,14 @@ class Console:
             and (os.name != "nt" or "WT_SESSION" in os.environ)
         )
 
+        #: Whether a person looks at standard error, and may see how far something is.
+        self.shows_progress: bool = (
+            not quiet
+            and stderr is not None
+            and stderr.isatty()
+            and os.environ.get("TERM") != "dumb"
+        )
+
     @property
     def width_of_notes(self) -> int:
         """Columns of the terminal that standard error goes to."""

@@ -17,8 +17,8 @@ import attrs
 from coapsep.cli.arguments import Arguments
 from coapsep.cli.exits import Exit, Failed
 
-#: Bytes that are read from a file, at most. No payload is as large by far.
-_LARGEST = 1024 * 1024
+#: Bytes that are read from a file, at most. It is in memory until it is sent.
+_LARGEST = 1024 * 1024 * 1024
 _PIECE = 65_536
 
 
@@ -99,7 +99,7 @@ def _read(path: str) -> bytes:
     except OSError as exc:
         raise Failed(Exit.FILE, f"cannot read {path}: {exc.strerror or exc}") from exc
     if len(payload) > _LARGEST:
-        raise Failed(Exit.USAGE, f"{path} has more than {_LARGEST} bytes: no request is as large")
+        raise Failed(Exit.USAGE, f"{path} has more than {_LARGEST} bytes")
     return payload
 
 

@@ -35,6 +35,9 @@ class JsonReport(Report):
             seconds=_round(seconds),
         )
 
+    def state(self, response: ClientResponse, seconds: float, *, saved: bool) -> None:
+        self.response(response, seconds, saved=saved)
+
     def failure(self, failure: Failed, seconds: float | None = None) -> None:
         more = {} if seconds is None else {"seconds": _round(seconds)}
         self._write(error=failure.exit_code.word, message=str(failure), **more)

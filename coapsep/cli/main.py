@@ -15,6 +15,7 @@ from coapsep.cli.discover import discover
 from coapsep.cli.exits import Exit, Failed
 from coapsep.cli.files import Files, open_files
 from coapsep.cli.json_report import JsonReport
+from coapsep.cli.observe import observe
 from coapsep.cli.ping import ping, tuning_for
 from coapsep.cli.report import Report, TextReport
 from coapsep.cli.requests import ask
@@ -26,6 +27,7 @@ from coapsep.transport.udp import open_udp_client
 
 #: A person may look at a response of any size, bytes.
 _DATAGRAM_SIZE = 65_535
+_BODY_SIZE = 1024 * 1024 * 1024
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,16 +119,25 @@ async def _run(
         transport = await open_transport(arguments)
     except OSError as exc:
         raise Failed(Exit.UNREACHABLE, exc.strerror or str(exc)) from exc
+    if arguments.verbose or arguments.json:
+        report.console.shows_progress = False  # the lines would get in each other's way
     if arguments.verbose:
         transport = drawn(transport, report.console)
     async with open_client(
         transport=transport,
         tuning=tuning_for(arguments) if arguments.command == "ping" else None,
-        limits=Limits(datagram_size=_DATAGRAM_SIZE),
+        limits=Limits(
+            datagram_size=_DATAGRAM_SIZE,
+            body_size=_BODY_SIZE,
+            body_bytes=_BODY_SIZE,
+            body_bytes_per_session=_BODY_SIZE,
+        ),
         rng=rng,
     ) as client:
         if arguments.command == "ping":
             return await ping(client, arguments, report)
+        if arguments.command == "observe":
+            return await observe(client, arguments, files, report)
         if arguments.command == "discover":
             return await discover(client, arguments, report)
         return await ask(client, arguments, files, report)

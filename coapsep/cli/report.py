@@ -40,6 +40,10 @@ class Report(abc.ABC):
         """A response came; ``saved`` says that its payload is in a file."""
 
     @abc.abstractmethod
+    def state(self, response: ClientResponse, seconds: float, *, saved: bool) -> None:
+        """A resource that is observed has this state; others may follow."""
+
+    @abc.abstractmethod
     def failure(self, failure: Failed, seconds: float | None = None) -> None:
         """There is no response, or no command."""
 
@@ -83,6 +87,12 @@ class TextReport(Report):
             )
         else:
             self.console.write(response.payload)
+
+    def state(self, response: ClientResponse, seconds: float, *, saved: bool) -> None:
+        self.response(response, seconds, saved=saved)
+        # One state a line, for whoever reads them from a pipe.
+        if response.payload and not (saved or self._pretty or response.payload.endswith(b"\n")):
+            self.console.write(b"\n")
 
     def failure(self, failure: Failed, seconds: float | None = None) -> None:
         self.console.note(f"coapsep: {failure}")

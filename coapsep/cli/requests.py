@@ -6,8 +6,10 @@ import trio
 
 from coapsep.cli.arguments import Arguments
 from coapsep.cli.attempt import attempt
+from coapsep.cli.console import Console
 from coapsep.cli.exits import Exit, Failed, exit_code_of
 from coapsep.cli.files import Files
+from coapsep.cli.progress import ProgressBar
 from coapsep.cli.report import Report
 from coapsep.cli.tally import Tally
 from coapsep.client.client import Client
@@ -43,7 +45,7 @@ async def _ask_and_tell(
 ) -> Exit:
     began = trio.current_time()
     try:
-        response = await _ask_once(client, arguments, files.payload)
+        response = await _ask_once(client, arguments, files.payload, report.console)
     except Failed as failure:
         if failure.exit_code is Exit.USAGE:
             raise  # it would fail again
@@ -59,9 +61,24 @@ async def _ask_and_tell(
 
 
 async def _ask_once(
-    client: Client, arguments: Arguments, payload: bytes | str | None
+    client: Client, arguments: Arguments, payload: bytes | str | None, console: Console
 ) -> ClientResponse:
     """Raises Failed if there is no response."""
+    parts = parts_of(arguments, payload)
+    bar = ProgressBar(console) if console.shows_progress else None
+    if bar is not None:
+        parts["progress"] = bar
+    try:
+        with attempt(arguments):
+            return await client.request(Code[arguments.command.upper()], arguments.uri, **parts)
+    finally:
+        if bar is not None:
+            bar.clear()
+    raise AssertionError("the block returns or raises")
+
+
+def parts_of(arguments: Arguments, payload: bytes | str | None) -> RequestParts:
+    """What a request has beside its method and URI."""
     parts: RequestParts = {
         "confirmable": arguments.confirmable,
         "options": Options(arguments.options),
@@ -73,6 +90,6 @@ async def _ask_once(
         parts["content_format"] = arguments.content_format
     if arguments.accept is not None:
         parts["accept"] = arguments.accept
-    with attempt(arguments):
-        return await client.request(Code[arguments.command.upper()], arguments.uri, **parts)
-    raise AssertionError("the block returns or raises")
+    if arguments.block_size is not None:
+        parts["block_size"] = arguments.block_size
+    return parts

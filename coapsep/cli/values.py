@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from coapsep.cli.formats import NAMES
 from coapsep.message.definitions import DEFINITIONS, Format, encode_value, option_name
 from coapsep.message.uri import CoapURI, parse_uri
-from coapsep.numbers import OptionNumber
+from coapsep.numbers import BLOCK_SIZES, OptionNumber
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -143,6 +143,13 @@ def count(text: str) -> int:
     """A whole number, at least one."""
     if not _NUMBER.fullmatch(text) or int(text) < 1:
         raise ArgumentTypeError(f"it is a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def block_size(text: str) -> int:
+    """The size of a block, bytes."""
+    if not _NUMBER.fullmatch(text) or int(text) not in BLOCK_SIZES:
+        raise ArgumentTypeError(f"it is one of {', '.join(map(str, BLOCK_SIZES))}, not {text!r}")
     return int(text)
 
 

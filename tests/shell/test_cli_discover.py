@@ -20,10 +20,14 @@ from coapsep import (
     Response,
     Router,
     Server,
+    Session,
+    Tuning,
     Type,
     open_server,
 )
-from coapsep.testing import Conditions, Network
+from coapsep.message.codec import decode, encode
+from coapsep.testing import Conditions, Network, VirtualTransport
+from coapsep.transport.base import Batch
 from tests.shell.client.responder import CLIENT, Responder, open_responder
 from tests.shell.command import command
 from tests.shell.peer import SERVER
@@ -170,18 +174,36 @@ async def servers(network: Network) -> AsyncGenerator[None, None]:
     answers = {
         "10.0.0.3": Response(Code.CONTENT, LINKS, content_format=40),
         "10.0.0.4": Response(Code.CONTENT, b"", content_format=40),
-        "10.0.0.5": Response(Code.FORBIDDEN, "go away"),
         "10.0.0.6": Response(Code.CONTENT, b"<<", content_format=40),
     }
-    async with AsyncExitStack() as stack:
-        for host, response in answers.items():
+    at_once = Tuning(default_leisure=0.001)
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        for host in ("10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"):
             transport = network.bind(host)
             transport.join(GROUP)
             network.link(host, CLIENT, Conditions(delay=float(host[-1])))
+            if host not in answers:
+                nursery.start_soon(transport.run, functools.partial(_forbid, transport), _ignore)
+                continue
             member = Router()
-            member.get("/.well-known/core")(functools.partial(_answer, response))
-            await stack.enter_async_context(open_server(member, transport=transport))
+            member.get("/.well-known/core")(functools.partial(_answer, answers[host]))
+            server = open_server(member, transport=transport, tuning=at_once)
+            await stack.enter_async_context(server)
         yield
+        nursery.cancel_scope.cancel()
+
+
+def _forbid(transport: VirtualTransport, batch: Batch) -> None:
+    """What a server must not do: answer a group with an error (RFC 7252 section 8.2)."""
+    for data, session in batch:
+        request = decode(data)
+        assert isinstance(request, Message)
+        refusal = Message(Code.FORBIDDEN, Type.NON, 1, request.token, payload=b"go away")
+        transport.send(encode(refusal), session.unicast)
+
+
+def _ignore(session: Session) -> None:
+    pass
 
 
 def _answer(response: Response, request: Request) -> Response:

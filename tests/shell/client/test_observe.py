@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from coapsep import (
     open_server,
 )
 from coapsep.testing import Network, open_network
-from tests.shell.client.asking import HELLO
+from tests.shell.client.asking import HELLO, ask
 from tests.shell.client.names import Names
 from tests.shell.client.responder import CLIENT, Responder, open_responder
 from tests.shell.peer import SERVER
@@ -401,18 +402,20 @@ async def test_the_iteration_raises_when_nobody_is_there_any_more(
     autojump_clock: MockClock,
 ) -> None:
     """Nobody is at the port when the client registers again."""
+    ends: list[object] = []
     async with (
         open_network(icmp=True) as network,
         open_client(transport=network.bind(CLIENT)) as client,
-        open_responder(network) as responder,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(entered, responder)
-        async with client.observe(URI) as states:
-            responder.transport.close()
-            with pytest.raises(PeerUnreachable):
-                await collect(states, [])
-        assert trio.current_time() < 30
+        nursery.start_soon(ask, ends, partial(watch, client, []))
+        async with open_responder(network) as responder:
+            await entered(responder)
+            await trio.sleep(1)
+        responder.transport.close()
+    [end] = ends
+    assert isinstance(end, PeerUnreachable)
+    assert trio.current_time() < 30
 
 
 async def test_stale_states_are_not_shown(
