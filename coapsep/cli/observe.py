@@ -31,7 +31,7 @@ async def observe(client: Client, arguments: Arguments, files: Files, report: Re
         async with AsyncExitStack() as stack:
             with attempt(arguments):
                 states = await stack.enter_async_context(client.observe(arguments.uri, **parts))
-            with trio.move_on_after(arguments.seconds or math.inf):
+            with trio.move_on_at(began + (arguments.seconds or math.inf)):
                 await _show(states, arguments, files, report, began)
     except UnsuccessfulResponse as exc:
         report.response(exc.response, trio.current_time() - began, saved=False)
