@@ -15,7 +15,7 @@ import trio
 from coapsep.address import Address, Session
 from coapsep.client.destinations import Destinations
 from coapsep.client.multicast import GroupResponses
-from coapsep.client.observation import Notifications
+from coapsep.client.observation import Notifications, check_observation
 from coapsep.client.parts import RequestParts, read_parts
 from coapsep.client.response import ClientResponse
 from coapsep.client.retry import Retry
@@ -227,19 +227,15 @@ class Client:
         for an error; the iteration raises what ends it: see ``Notifications``. Nothing is asked
         again after a failure, so ``retry`` is refused with TypeError.
         """
-        if _read_method(method) not in (Code.GET, Code.FETCH):
-            raise ValueError(f"GET and FETCH can observe, and {method} cannot")
-        if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 1:
-            raise ValueError(f"buffer must be a whole number of at least 1, not {buffer!r}")
-        if "retry" in parts:
-            raise TypeError("an observation is not retried: enter a new block")
+        method = _read_method(method)
+        check_observation(method, buffer, parts)
         wanted = self._targets.read(target, path, parts.get("query", ()))
         options, payload = read_parts(parts, wanted.options)
         kind = Type.CON if parts.get("confirmable", True) else Type.NON
         session = await self._session_of(wanted)
         states = Notifications(session.peer, buffer)
         exchange = self._endpoint.request(
-            session, kind, Code(method), options, payload, states, observe=True
+            session, kind, method, options, payload, states, observe=True
         )
         self._waiters.add(states)
         try:
@@ -390,14 +386,10 @@ class Client:
         return known
 
     def _on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.ResponseReceived):
+        if isinstance(event, events.ResponseReceived | events.RequestFailed):
             waiter = event.exchange.attachment
             assert isinstance(waiter, Waiter | Notifications)
-            waiter.wake(event.message)
-        elif isinstance(event, events.RequestFailed):
-            waiter = event.exchange.attachment
-            assert isinstance(waiter, Waiter | Notifications)
-            waiter.wake(event)
+            waiter.wake(event.message if isinstance(event, events.ResponseReceived) else event)
         elif isinstance(event, events.NotificationReceived):
             states = event.exchange.attachment
             assert isinstance(states, Notifications)

@@ -7,10 +7,15 @@ from collections import deque
 import trio
 
 from coapsep.address import Address
+from coapsep.client.parts import RequestParts
 from coapsep.client.response import ClientResponse, UnsuccessfulResponse
 from coapsep.client.waiter import error_of, raise_closed
 from coapsep.message.message import Message
+from coapsep.numbers import Code
 from coapsep.protocol import events
+
+#: The methods that ask for a representation (RFC 7641 section 2, RFC 8132 section 2.4).
+_OBSERVE = (Code.GET, Code.FETCH)
 
 
 class Notifications:
@@ -105,3 +110,13 @@ class Notifications:
             raise UnsuccessfulResponse(self._failure)
         if self._failure is not None:
             raise error_of(self._failure)
+
+
+def check_observation(method: Code, buffer: int, parts: RequestParts) -> None:
+    """Raise ValueError or TypeError for what is no observation."""
+    if method not in _OBSERVE:
+        raise ValueError(f"GET and FETCH can observe, and {method} cannot")
+    if not isinstance(buffer, int) or isinstance(buffer, bool) or buffer < 1:
+        raise ValueError(f"buffer must be a whole number of at least 1, not {buffer!r}")
+    if "retry" in parts:
+        raise TypeError("an observation is not retried: enter a new block")

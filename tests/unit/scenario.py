@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Hashable
 
 import attrs
 
@@ -41,6 +42,7 @@ from coapsep.protocol.events import (
     RequestReceived,
     ResponseReceived,
 )
+from coapsep.protocol.held import Body, Topic, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
 from tests.unit import invariants
 
@@ -222,6 +224,56 @@ class Scenario:
         self.core.finish(exchange, response, self.now)
         self._after()
 
+    def accept(self, exchange: Exchange) -> None:
+        """The body that begins with this request is to be collected."""
+        self.core.accept_body(exchange, self.now)
+        self._after()
+
+    def stream(self, exchange: Exchange, attachment: object = "a reader") -> Upload | None:
+        """The body that begins with this request is to come block by block."""
+        upload = self.core.stream_body(exchange, attachment, self.now)
+        self._after()
+        return upload
+
+    def take(self, upload: Upload) -> None:
+        """A block was taken; the next one is wanted."""
+        self.core.next_block(upload, self.now)
+        self._after()
+
+    def decide(self, upload: Upload, response: Response = OK) -> None:
+        """The response to a body that is not whole."""
+        self.core.decide(upload, response, self.now)
+        self._after()
+
+    def produce(
+        self,
+        exchange: Exchange,
+        response: Response | None = None,
+        *,
+        size: int | None = None,
+        attachment: object = "a producer",
+    ) -> Body | None:
+        """The response is a body that will be produced as it is asked for."""
+        response = response or Response(Code.CONTENT)
+        body = self.core.begin_stream(exchange, response, size, attachment, self.now)
+        self._after()
+        return body
+
+    def supply(self, body: Body, data: bytes = b"", *, last: bool = False) -> None:
+        """More of it was produced."""
+        self.core.supply(body, data, last=last, now=self.now)
+        self._after()
+
+    def fail(self, body: Body, failure: Response) -> None:
+        """It cannot be produced to its end."""
+        self.core.fail_stream(body, failure, self.now)
+        self._after()
+
+    def notify(self, key: Hashable, response: Response = OK, *, last: bool = False) -> None:
+        """All who observe this are to be told."""
+        self.core.notify(self.core.observers_of(key), response, self.now, last=last)
+        self._after()
+
     def lose(self, session: Session | None = None) -> None:
         """The session has gone."""
         self.core.session_lost(session or self.peer, self.now)
@@ -367,6 +419,21 @@ class Scenario:
         assert event.exchange is exchange
         return event.message.payload
 
+    def observed(
+        self,
+        request: Message,
+        session: Session | None = None,
+        *,
+        key: Hashable = "topic",
+        response: Response = OK,
+    ) -> Message:
+        """A request to observe, which is answered at once; returns the answer."""
+        exchange = self.open(request, session)
+        exchange.topic = Topic(key, None)
+        self.respond(exchange, response)
+        [answer] = self.sent()
+        return answer
+
     def acknowledged(self, session: Session | None = None) -> tuple[ClientExchange, Message]:
         """A request of ours that has its empty ACK, and waits for a separate response."""
         exchange, request = self.asked(Type.CON, session)
@@ -403,6 +470,8 @@ class Scenario:
             "dedup_entries": held.dedup_entries,
             "dedup_bytes": held.dedup_bytes,
             "timers": held.timers,
+            "observers": held.observers,
+            "body_bytes": held.body_bytes,
         }
         assert left == dict.fromkeys(left, 0)
         assert self.core.next_deadline() == math.inf

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coapsep.message.block import Block
 from coapsep.message.codec import encode
 from coapsep.message.message import Message
 from coapsep.message.options import Options
@@ -211,6 +212,15 @@ def test_a_notification_that_is_not_understood_is_rejected_and_ends_it() -> None
     assert s.sent() == [rst(MID)]
     assert s.failure(exchange) is Failure.BAD_OPTION
     over(s, exchange)
+
+
+def test_a_first_block_is_never_shown_as_the_whole() -> None:
+    """RFC 7959 section 2.6."""
+    s = client()
+    _, request = s.observing()
+    options = Options.build(observe=2, block2=Block(0, True, 16))
+    s.receive(Message(Code.CONTENT, Type.CON, MID, request.token, options, bytes(16)))
+    assert not any(isinstance(event, NotificationReceived) for event in s.events())
 
 
 def test_a_notification_from_elsewhere_or_with_another_token_is_rejected() -> None:
