@@ -111,6 +111,12 @@ class Endpoint:
         self.core.accept_body(exchange, trio.current_time())
         self.step()
 
+    def stream_body(self, exchange: Exchange, attachment: object) -> Upload | None:
+        """Have the body that begins with this request block by block."""
+        upload = self.core.stream_body(exchange, attachment, trio.current_time())
+        self.step()
+        return upload
+
     def next_block(self, upload: Upload) -> None:
         """Ask for the next block of a body that is streamed."""
         self.core.next_block(upload, trio.current_time())

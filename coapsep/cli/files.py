@@ -18,7 +18,7 @@ from coapsep.cli.arguments import Arguments
 from coapsep.cli.exits import Exit, Failed
 
 #: Bytes that are read from a file, at most. It is in memory until it is sent.
-_LARGEST = 1024 * 1024 * 1024
+_LARGEST = 64 * 1024 * 1024
 _PIECE = 65_536
 
 

@@ -223,7 +223,7 @@ class Core:
 
     def close(self, exchange: Exchange, now: float) -> None:
         """Give up a request without a response."""
-        self._exchanges.close(exchange, now)
+        self._responses.close(exchange, now)
 
     def finish(self, exchange: Exchange, response: Response, now: float) -> None:
         """Close a request with one last message that nobody will repeat."""
@@ -236,10 +236,10 @@ class Core:
         again when it is whole."""
         self._uploads.accept(exchange, now)
 
-    def stream_body(self, exchange: Exchange, attachment: object) -> Upload:
+    def stream_body(self, exchange: Exchange, attachment: object, now: float) -> Upload | None:
         """Have that body block by block instead: the first one is in the request, the others
-        are BlockReceived."""
-        return self._uploads.stream(exchange, attachment)
+        are BlockReceived. None if the request was refused instead."""
+        return self._uploads.stream(exchange, attachment, now)
 
     def next_block(self, upload: Upload, now: float) -> None:
         """A streamed block was taken: ask for the next one."""

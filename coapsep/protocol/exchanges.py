@@ -34,6 +34,7 @@ from coapsep.protocol.messaging import MessageLayer
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Entry, Exchange, Peer, Phase
 from coapsep.protocol.statistics import Counters
+from coapsep.protocol.storage import Storage
 from coapsep.protocol.timers import Timers
 from coapsep.protocol.transmission import Transmissions
 
@@ -68,6 +69,7 @@ class Exchanges:
         dedup: Dedup,
         transmissions: Transmissions,
         messages: MessageLayer,
+        storage: Storage,
         counters: Counters,
         events: list[Event],
         outgoing: list[tuple[bytes, Session]],
@@ -79,6 +81,7 @@ class Exchanges:
         self._dedup = dedup
         self._transmissions = transmissions
         self._messages = messages
+        self._storage = storage
         self._counters = counters
         self._events = events
         self._outgoing = outgoing
@@ -187,6 +190,9 @@ class Exchanges:
         self.open -= 1
         if exchange.repeatable:
             self._dedup.complete(exchange.entry)
+        if exchange.counted:
+            self._storage.give_back(peer, exchange.counted)
+            self._storage.release(peer, now)
         self._peers.release(peer, now)
 
     # -- time ------------------------------------------------------------------------
@@ -207,7 +213,7 @@ class Exchanges:
 
     def _is_repeat(self, holder: Exchange, request: Message) -> bool:
         """The same request once more, while nothing runs for it: nothing new to do."""
-        old = holder.request
+        old = holder.last_block or holder.request
         return (
             holder.phase is Phase.DEFERRED
             and old.code == request.code

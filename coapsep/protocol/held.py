@@ -39,14 +39,14 @@ class Held:
     uploads: dict[Key, Upload] = attrs.Factory(dict)
     bodies: dict[Key, Body] = attrs.Factory(dict)
     counted: int = 0
-    """Bytes of both, as far as Limits count them."""
+    """Bytes that Limits count: of both, and of the bodies of requests that are open."""
     observers: dict[bytes, Observer] = attrs.Factory(dict)
     """By token."""
     notified: dict[int, Observer] = attrs.Factory(dict)
     """By the message ID of a NON that may still be answered with RST."""
 
     def __bool__(self) -> bool:
-        return bool(self.uploads or self.bodies or self.observers)
+        return bool(self.uploads or self.bodies or self.observers or self.counted)
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -60,6 +60,8 @@ class Upload:
     used: float
     data: bytearray = attrs.Factory(bytearray)
     """What has come; of a stream, nothing."""
+    counted: int = 0
+    """The bytes of it that Limits count."""
     received: int = 0
     """Bytes that have come, those of ``exchange`` included."""
     last: bytes = b""

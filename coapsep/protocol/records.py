@@ -162,6 +162,10 @@ class Exchange:
     """The largest block that its response may have, if that is less than usual."""
     upload: Upload | None = None
     """The body of which it is the last block that came."""
+    last_block: Message | None = None
+    """How it came, if ``request`` was put together from blocks."""
+    counted: int = 0
+    """The bytes of its body that Limits count."""
     topic: Topic | None = None
     """What is observed, if its response is to make an observer (RFC 7641 section 4.1)."""
     observer: Observer | None = None

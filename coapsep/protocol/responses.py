@@ -141,7 +141,13 @@ class Responses:
         else:
             self._counters.rejected += 1
             exchange.repeatable = True
-            self._exchanges.close(exchange, now)
+            self.close(exchange, now)
+
+    def close(self, exchange: Exchange, now: float) -> None:
+        """Give up a request without a response."""
+        if exchange.upload is not None:
+            self._uploads.answered(exchange, now)
+        self._exchanges.close(exchange, now)
 
     def finish(self, exchange: Exchange, response: Response, now: float) -> None:
         """Close a request with one last message that nobody will repeat.

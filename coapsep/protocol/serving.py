@@ -45,6 +45,7 @@ class Serving:
         events: list[Event],
         outgoing: list[tuple[bytes, Session]],
     ) -> None:
+        self.storage: Storage = Storage(limits, timers, peers)
         self.exchanges: Exchanges = Exchanges(
             tuning,
             limits,
@@ -53,15 +54,15 @@ class Serving:
             dedup,
             transmissions,
             messages,
+            self.storage,
             counters,
             events,
             outgoing,
         )
-        self.storage: Storage = Storage(limits, timers, peers)
         self.bodies: Bodies = Bodies(
             tuning, limits, self.storage, counters, rng, events, self._respond
         )
-        self.uploads: Uploads = Uploads(limits, self.storage, events, self._respond)
+        self.uploads: Uploads = Uploads(limits, self.storage, counters, events, self._respond)
         self.observers: Observers = Observers(
             tuning, limits, timers, transmissions, self.storage, self.bodies, counters, rng, events
         )

@@ -1,5 +1,7 @@
 """Room for bodies: what all of them, and those of one peer, may take, and how long they stay.
 
+The body of a request is counted until that is closed, and for as long as it observes.
+
 A response's body that is whole may leave early: it can be asked for again, or its client is
 told. A request's body and a stream stay until they are over or nobody has cared for body_age.
 """
@@ -15,6 +17,11 @@ from coapsep.protocol.held import Body, Held, Upload
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Peer
 from coapsep.protocol.timers import Timers
+
+#: A shorter body counts as this many bytes: it needs a record, too.
+LEAST = 1024
+#: What is counted for one that is streamed: some blocks in store, and the task at their end.
+WINDOW = 8192
 
 _Kept = TypeVar("_Kept", Upload, Body)
 
@@ -48,6 +55,8 @@ class Storage:
     def reserve(self, peer: Peer, count: int, now: float) -> bool:
         """Count more bytes; False, and nothing has changed, if there is no room for them."""
         limits, held = self._limits, self.held(peer)
+        if not count:
+            return True
         most, own_most = limits.body_bytes, limits.body_bytes_per_session
         own: list[Body] = []
         if held.counted + count > own_most:

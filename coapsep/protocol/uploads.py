@@ -20,7 +20,8 @@ from coapsep.protocol.bodies import key_of
 from coapsep.protocol.events import BlockReceived, Event, RequestReceived, UploadEnded
 from coapsep.protocol.held import Key, Upload
 from coapsep.protocol.records import Exchange, Peer
-from coapsep.protocol.storage import Storage
+from coapsep.protocol.statistics import Counters
+from coapsep.protocol.storage import LEAST, WINDOW, Storage
 
 #: What belongs to one block, not to the body.
 _OF_A_BLOCK = (OptionNumber.BLOCK1, OptionNumber.SIZE1)
@@ -33,11 +34,13 @@ class Uploads:
         self,
         limits: Limits,
         storage: Storage,
+        counters: Counters,
         events: list[Event],
         respond: Callable[[Exchange, Response, float], None],
     ) -> None:
         self._limits = limits
         self._storage = storage
+        self._counters = counters
         self._events = events
         self._respond = respond
 
@@ -83,19 +86,23 @@ class Uploads:
         payload, limits = exchange.request.payload, self._limits
         if upload.over:
             self._respond(exchange, _incomplete("it was begun again"), now)
-        elif (exchange.request.options.size1 or len(payload)) > limits.body_size:
+        elif max(exchange.request.options.size1 or 0, len(payload)) > limits.body_size:
             self._refuse(upload, exchange, now)
-        elif not self._storage.reserve(upload.peer, len(payload), now):
-            self._drop(upload, "there is no room for it", now)
-            busy = Response(Code.SERVICE_UNAVAILABLE, max_age=limits.retry_after)
-            self._respond(exchange, busy, now)
+        elif not self._reserve(upload, max(len(payload), LEAST), now):
+            self._no_room(upload, exchange, now)
         else:
             upload.data += payload
             self._continue(upload, now)
 
-    def stream(self, exchange: Exchange, attachment: object) -> Upload:
-        """The application takes this body block by block; the first one is in the request."""
+    def stream(self, exchange: Exchange, attachment: object, now: float) -> Upload | None:
+        """The application takes this body block by block; the first one is in the request.
+
+        None if there is no room for one more, and the request was refused.
+        """
         upload = _of(exchange)
+        if not upload.over and not self._reserve(upload, WINDOW, now):
+            self._no_room(upload, exchange, now)
+            return None
         upload.streamed = True
         upload.attachment = attachment
         return upload
@@ -115,7 +122,7 @@ class Uploads:
             self._respond(upload.exchange, response, now)
 
     def answered(self, exchange: Exchange, now: float) -> None:
-        """A block had a response other than 2.31: that is the end of its body."""
+        """A block had a response other than 2.31, or none: that is the end of its body."""
         upload = exchange.upload
         if upload is not None and upload.exchange is exchange:
             upload.exchange = None
@@ -163,12 +170,13 @@ class Uploads:
             return
         if upload.received + len(payload) > self._limits.body_size:
             self._refuse(upload, exchange, now)
+        elif not self._reserve(upload, upload.received + len(payload), now):
+            self._no_room(upload, exchange, now)
         elif not block.more:
             whole = bytes(upload.data) + payload
+            exchange.counted, upload.counted = upload.counted, 0  # until it is closed
             self._end(upload, now)
             self._hand_up(exchange, whole)
-        elif not self._storage.reserve(upload.peer, len(payload), now):
-            self._refuse(upload, exchange, now)
         else:
             upload.used = now
             upload.received += len(payload)
@@ -180,7 +188,7 @@ class Uploads:
 
     def _hand_up(self, exchange: Exchange, payload: bytes) -> None:
         """The body is whole: one request again, which has the last block's token."""
-        request = exchange.request
+        request = exchange.last_block = exchange.request
         options = request.options.without(*_OF_A_BLOCK)
         exchange.request = attrs.evolve(request, options=options, payload=payload)
         self._events.append(RequestReceived(exchange))
@@ -200,6 +208,21 @@ class Uploads:
         assert exchange is not None, "a block is answered once"
         exchange.upload = None
         self._respond(exchange, Response(Code.CONTINUE), now)
+
+    def _reserve(self, upload: Upload, count: int, now: float) -> bool:
+        """Count this many bytes for a body; False if there is no room for them."""
+        more = count - upload.counted
+        if more > 0:
+            if not self._storage.reserve(upload.peer, more, now):
+                return False
+            upload.counted = count
+        return True
+
+    def _no_room(self, upload: Upload, exchange: Exchange, now: float) -> None:
+        self._drop(upload, "there is no room for it", now)
+        self._counters.refused += 1
+        retry_after = self._limits.retry_after
+        self._respond(exchange, Response(Code.SERVICE_UNAVAILABLE, max_age=retry_after), now)
 
     def _busy(self, exchange: Exchange, now: float) -> None:
         """A client that does not wait for the answer to a block must send the next one again."""
@@ -234,7 +257,8 @@ class Uploads:
         if held.uploads.get(upload.key) is upload:
             del held.uploads[upload.key]
         self._storage.no_longer_ages(upload)
-        self._storage.give_back(peer, len(upload.data))
+        self._storage.give_back(peer, upload.counted)
+        upload.counted = 0
         self._storage.release(peer, now)
 
 

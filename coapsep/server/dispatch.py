@@ -145,6 +145,8 @@ class Dispatcher:
         exchange.attachment = request
         if route.stream:
             request._open_body(self._endpoint)
+            if exchange.phase is Phase.CLOSED:
+                return  # there was no room for one more stream
         elif exchange.upload is not None:
             self._endpoint.accept_body(exchange)  # it comes again when it is whole
             return

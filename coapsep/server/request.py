@@ -194,9 +194,9 @@ class Request:
         await origin._abandoned.wait()
 
     def _open_body(self, endpoint: Endpoint) -> None:
-        """Its handler reads the body as it arrives."""
+        """Its handler reads the body as it arrives, unless the request is refused here."""
         exchange = self._exchange
-        upload = None if exchange.upload is None else endpoint.core.stream_body(exchange, self)
+        upload = None if exchange.upload is None else endpoint.stream_body(exchange, self)
         self._body = RequestBody(exchange.request.payload, upload, endpoint.next_block)
         if upload is not None and upload.over:
             self._body.fail("it was begun again")

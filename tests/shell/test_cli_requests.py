@@ -478,7 +478,7 @@ async def test_a_file_that_cannot_be_had_asks_nothing(
             await command(network, "put", f"{SERVER}/x", *options)
         assert caught.value.exit_code == 3
         assert str(caught.value).startswith("cannot ")
-    with pytest.raises(Failed, match="has more than 1048576 bytes") as caught:
+    with pytest.raises(Failed, match="has more than 67108864 bytes") as caught:
         await command(network, "put", f"{SERVER}/x", "-f", "/dev/zero")
     assert caught.value.exit_code == 2
     assert len(network.trace) == 0

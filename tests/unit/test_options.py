@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coapsep.message.block import Block
 from coapsep.message.definitions import (
     DEFINITIONS,
     Format,
@@ -33,6 +34,7 @@ TABLE: list[tuple[int, str, bool, bool, str, int, int]] = [
     (9, "OSCORE", True, False, "opaque", 0, 255),  # RFC 8613 section 2
     (11, "Uri-Path", True, True, "string", 0, 255),
     (12, "Content-Format", False, False, "uint", 0, 2),
+    (13, "Uri-Path-Abbrev", True, False, "uint", 0, 4),  # draft-ietf-core-uri-path-abbrev
     (14, "Max-Age", False, False, "uint", 0, 4),
     (15, "Uri-Query", True, True, "string", 0, 255),
     (16, "Hop-Limit", False, False, "uint", 1, 1),  # RFC 8768 section 3
@@ -63,15 +65,32 @@ BUILT: list[tuple[str, Any, int, tuple[bytes, ...]]] = [
     ("content_format", 0, 12, (b"",)),
     ("content_format", ContentFormat.CBOR, 12, (b"\x3c",)),
     ("content_format", 65000, 12, (b"\xfd\xe8",)),
+    ("uri_path_abbrev", 0, 13, (b"",)),
+    ("uri_path_abbrev", 301, 13, (b"\x01\x2d",)),
     ("max_age", 0, 14, (b"",)),
     ("max_age", 256, 14, (b"\x01\x00",)),
     ("max_age", 0xFFFFFFFF, 14, (b"\xff\xff\xff\xff",)),
     ("uri_query", ("a=1", "b"), 15, (b"a=1", b"b")),
+    ("hop_limit", 1, 16, (b"\x01",)),
+    ("hop_limit", 255, 16, (b"\xff",)),
     ("accept", ContentFormat.LINK_FORMAT, 17, (b"\x28",)),
     ("location_query", ("page=2",), 20, (b"page=2",)),
+    # RFC 7959 section 2.2: number, more, size exponent
+    ("block2", Block(0, False, 16), 23, (b"",)),
+    ("block2", Block(1, True, 64), 23, (b"\x1a",)),
+    ("block1", Block(0, True, 1024), 27, (b"\x0e",)),
+    ("block1", Block(1048575, False, 512), 27, (b"\xff\xff\xf5",)),
+    ("size2", 0, 28, (b"",)),
+    ("size2", 0xFFFFFFFF, 28, (b"\xff\xff\xff\xff",)),
     ("proxy_uri", "coap://[::1]/x", 35, (b"coap://[::1]/x",)),
     ("proxy_scheme", "coap", 39, (b"coap",)),
     ("size1", 1024, 60, (b"\x04\x00",)),
+    ("echo", b"\x00", 252, (b"\x00",)),
+    ("echo", b"e" * 40, 252, (b"e" * 40,)),
+    ("no_response", 0, 258, (b"",)),
+    ("no_response", 26, 258, (b"\x1a",)),
+    ("request_tags", (b"",), 292, (b"",)),
+    ("request_tags", (b"\x02", b"\x01", b"12345678"), 292, (b"\x02", b"\x01", b"12345678")),
 ]
 
 
@@ -236,6 +255,16 @@ def test_build_without_values_is_the_empty_set() -> None:
         ({"proxy_uri": "x" * 1035}, "Proxy-Uri"),
         ({"proxy_scheme": ""}, "Proxy-Scheme"),
         ({"size1": 1 << 32}, "Size1"),
+        ({"size2": 1 << 32}, "Size2"),
+        ({"size2": -1}, "Size2"),
+        ({"uri_path_abbrev": 1 << 32}, "Uri-Path-Abbrev"),
+        ({"uri_path_abbrev": -1}, "Uri-Path-Abbrev"),
+        ({"echo": b""}, "Echo"),
+        ({"echo": b"e" * 41}, "Echo"),
+        ({"no_response": 256}, "No-Response"),
+        ({"request_tags": [b"123456789"]}, "Request-Tag"),
+        ({"hop_limit": 0}, "Hop-Limit"),  # RFC 8768 section 3: from 1 to 255
+        ({"hop_limit": 256}, "Hop-Limit"),
         ({"extra": [(OptionNumber.ECHO, b"")]}, "Echo"),
         ({"extra": [(65536, b"")]}, "65536"),
         ({"extra": [(-1, b"")]}, "-1"),
@@ -274,6 +303,14 @@ def test_build_refuses_a_value_and_says_of_which_option(
         ({"proxy_uri": 1}, "Proxy-Uri"),
         ({"proxy_scheme": ["coap"]}, "Proxy-Scheme"),
         ({"size1": "1"}, "Size1"),
+        ({"size2": "1"}, "Size2"),
+        ({"uri_path_abbrev": "core"}, "Uri-Path-Abbrev"),
+        ({"echo": "text"}, "Echo"),
+        ({"echo": 1}, "Echo"),
+        ({"no_response": "26"}, "No-Response"),
+        ({"request_tags": b"tag"}, "Request-Tag"),
+        ({"request_tags": ["tag"]}, "Request-Tag"),
+        ({"hop_limit": 1.0}, "Hop-Limit"),
         ({"extra": [(65001, "text")]}, "Option 65001"),
     ],
     ids=str,
@@ -415,12 +452,124 @@ def test_replace_keeps_criticals_up_to_date() -> None:
     assert options.replace(OptionNumber.ACCEPT, 40).critical == {11, 17}
 
 
+def test_replace_keeps_what_is_faulty_elsewhere() -> None:
+    """Or else a request that must be refused would pass."""
+    options = Options([(11, b"a")], faulty=(3, 7))
+    assert options.replace(OptionNumber.URI_PATH, "b").faulty == (3, 7)
+    assert options.replace(OptionNumber.URI_PORT, 5683).faulty == (3,)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ((14,), [(4, b"\x01"), (4, b"\x02"), (11, b"a")]),
+        ((4, 11), [(14, b"<")]),
+        ((4, 11, 14), []),
+        ((14, 65001), [(4, b"\x01"), (4, b"\x02"), (11, b"a")]),
+    ],
+)
+def test_without(numbers: tuple[int, ...], expected: list[tuple[int, bytes]]) -> None:
+    options = build(etags=[b"\x01", b"\x02"], uri_path=["a"], max_age=60)
+    assert list(options.without(*numbers)) == expected
+    assert len(options) == 4, "the original is left alone"
+
+
+def test_without_what_is_not_there_is_the_same() -> None:
+    options = build(uri_path=["a"])
+    assert options.without(OptionNumber.ETAG) is options
+    assert options.without() is options
+
+
+def test_without_keeps_what_is_faulty() -> None:
+    options = Options([(11, b"a"), (14, b"<")], faulty=(3,))
+    assert options.without(OptionNumber.MAX_AGE).faulty == (3,)
+
+
+# -- transfers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["observe", "block1", "block2"])
+def test_blocks_and_observe_say_nothing_of_what_is_asked(name: str) -> None:
+    """RFC 9175 section 1.1: matchable requests differ in no more than these, and Observe."""
+    values: dict[str, Any] = {
+        "observe": 0,
+        "block1": Block(1, True, 16),
+        "block2": Block(1, False, 16),
+    }
+    plain = build(uri_path=["a"], content_format=0)
+    assert build(uri_path=["a"], content_format=0, **{name: values[name]}).matchable == (
+        plain.matchable
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "counts"),
+    [
+        (11, True),  # Uri-Path
+        (12, True),  # Content-Format
+        (6, False),  # Observe, by RFC 7641 section 2
+        (13, True),  # Uri-Path-Abbrev
+        (17, True),  # Accept
+        (23, False),  # Block2
+        (27, False),  # Block1
+        (28, False),  # Size2: of the elective ones that end in 11100, none
+        (60, False),  # Size1
+        (252, False),  # Echo
+        (258, True),  # No-Response
+        (292, True),  # Request-Tag, which is there to keep transfers apart
+        (16, True),  # Hop-Limit
+        (65001, True),
+        (65020, False),  # 65020 ends in 11100, whoever knows it
+        (65019, True),
+    ],
+)
+def test_what_keeps_two_transfers_apart(number: int, counts: bool) -> None:
+    """RFC 9175 section 1.1: what is no part of the cache key does not (RFC 7252 5.4.6)."""
+    one, two = Options([(number, b"\x01")]), Options([(number, b"\x02")])
+    assert (one.matchable != two.matchable) == counts
+    assert (one.matchable != EMPTY.matchable) == counts
+
+
+@given(PAIRS)
+def test_no_cache_key_is_a_pattern_of_bits(pairs: list[tuple[int, bytes]]) -> None:
+    """Section 5.4.6, figure 11: NoCacheKey = ((onum & 0x1e) == 0x1c), and not critical."""
+    options = Options(pairs)
+    for number, _ in set(options) - set(options.matchable):
+        assert number in (6, 23, 27) or (number & 0x1E == 0x1C and number % 2 == 0)
+    for number, _ in options.matchable:
+        assert number not in (6, 23, 27)
+        assert number & 0x1E != 0x1C or number % 2 == 1
+
+
+def test_the_order_of_values_keeps_transfers_apart() -> None:
+    assert build(uri_path=["a", "b"]).matchable != build(uri_path=["b", "a"]).matchable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plain"),
+    [
+        ({}, True),
+        ({"uri_path": ["a"], "accept": 0, "echo": b"e", "request_tags": [b""]}, True),
+        ({"size1": 10, "size2": 0, "hop_limit": 1}, True),
+        ({"observe": 0}, False),
+        ({"block1": Block(0, False, 16)}, False),
+        ({"block2": Block(0, False, 16)}, False),
+        ({"no_response": 0}, False),
+    ],
+)
+def test_a_plain_request_is_over_with_its_response(arguments: dict[str, Any], plain: bool) -> None:
+    assert build(**arguments).is_plain is plain
+
+
 # -- typed views -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "name",
-    ["uri_path", "uri_query", "location_path", "location_query", "etags", "if_match"],
+    [
+        *("uri_path", "uri_query", "location_path", "location_query"),
+        *("etags", "if_match", "request_tags"),
+    ],
 )
 def test_a_repeatable_option_that_is_absent_is_an_empty_tuple(name: str) -> None:
     assert getattr(EMPTY, name) == ()
@@ -430,7 +579,8 @@ def test_a_repeatable_option_that_is_absent_is_an_empty_tuple(name: str) -> None
     "name",
     [
         *("uri_host", "uri_port", "content_format", "accept", "max_age", "observe"),
-        *("proxy_uri", "proxy_scheme", "size1"),
+        *("proxy_uri", "proxy_scheme", "size1", "size2", "block1", "block2"),
+        *("echo", "no_response", "hop_limit", "uri_path_abbrev"),
     ],
 )
 def test_any_other_option_that_is_absent_is_none(name: str) -> None:
@@ -465,3 +615,11 @@ def test_an_empty_segment_is_a_segment() -> None:
 def test_formats_have_the_names_of_the_specification() -> None:
     """Section 3.2."""
     assert {format_.value for format_ in Format} == {"empty", "opaque", "uint", "string"}
+
+
+def test_a_block_of_the_reserved_size_can_be_read() -> None:
+    """RFC 7959 section 2.2: SZX 7 "MUST NOT be sent"; who does is told so, see is_valid."""
+    block = Options([(OptionNumber.BLOCK2, b"\x1f")]).block2
+    assert block == Block(1, True, 2048)
+    assert block is not None
+    assert not block.is_valid
