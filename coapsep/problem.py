@@ -34,6 +34,10 @@ def _option_numbers(values: Iterable[int]) -> tuple[int, ...]:
     return numbers
 
 
+def _entries(values: Mapping[int | str, Any]) -> Mapping[int | str, Any]:
+    return dict(values)
+
+
 @attrs.frozen
 class Problem:
     """Problem details. At least one of them is there.
@@ -77,7 +81,7 @@ class Problem:
     )
     """Numbers of options in the request that were not understood (section 3.1.1)."""
 
-    entries: Mapping[int | str, Any] = attrs.field(factory=dict, converter=dict, kw_only=True)
+    entries: Mapping[int | str, Any] = attrs.field(factory=dict, converter=_entries, kw_only=True)
     """All else, by its key: a registered number, or a URI for what a program has of its own.
 
     The value of a number from 0 up, or of a URI, is a mapping. Values are what CBOR has: None,

@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable
 
-from coapsep.message.block import Block
+from coapsep.message.block import MAX_BLOCKS, Block
 from coapsep.message.message import Message
 from coapsep.message.response import Response
 from coapsep.numbers import Code, OptionNumber
@@ -20,11 +20,9 @@ from coapsep.protocol.events import BodyEnded, BodyWanted, Event
 from coapsep.protocol.held import Body, Key
 from coapsep.protocol.records import Exchange, Peer
 from coapsep.protocol.statistics import Counters
-from coapsep.protocol.storage import Storage
+from coapsep.protocol.storage import LEAST, WINDOW, Storage
 
 _BLOCK2 = OptionNumber.BLOCK2
-#: What is counted for a stream, whatever it holds: a window, and the task that fills it.
-_WINDOW = 8192
 
 
 def key_of(request: Message) -> Key:
@@ -70,28 +68,26 @@ class Bodies:
         """The block of a response that its request asks for; what remains is kept."""
         asked, payload = request.options.block2, response.payload
         size = min(self._size_for(asked), largest or self._block_size)
-        number = 0 if asked is None else asked.number
-        if number and not response.code.is_success:
+        start = 0 if asked is None else asked.start
+        if start and not response.code.is_success:
             return response
-        if not number and len(payload) <= size:
+        if not start and len(payload) <= size:
             return response if asked is None else _with_block(response, Block(0, False, size))
-        if number * size >= len(payload):
+        number = start // size
+        if start >= len(payload) or number >= MAX_BLOCKS:
             return Response(Code.BAD_REQUEST, f"the body has {len(payload)} bytes, no such block")
         response = tagged(response)
-        body = Body(
-            peer, key_of(request), response.code, response.options, payload, now, request.payload
-        )
-        block = self._block(body, number, size)
-        if block.options.block2 is not None and (number or len(payload) > size):
-            self._keep(body, now)
-        return block
+        sent = _digest(request.payload)
+        body = Body(peer, key_of(request), response.code, response.options, payload, now, sent)
+        self._keep(body, now)
+        return self._block(body, number, size)
 
     def find(self, peer: Peer, request: Message) -> Body | None:
         """The body of which this request asks for a later block."""
         held = peer.held
         body = None if held is None else held.bodies.get(key_of(request))
         # Whoever repeats the payload of the request means that one (RFC 8132 section 2).
-        if body is None or (request.payload and request.payload != body.payload):
+        if body is None or (request.payload and _digest(request.payload) != body.sent):
             return None
         return body
 
@@ -99,21 +95,22 @@ class Bodies:
         """Answer with the block that is asked for, as soon as it is there."""
         asked = exchange.request.options.block2
         assert asked is not None, "only who asks for a block is served from a body"
-        size = self._size_for(asked)
-        start = asked.number * size
+        size, start = self._size_for(asked), asked.start
+        number = start // size
         body.used = now
         held = body.peer.held
         if held is not None and held.bodies.get(body.key) is body:
             held.bodies[body.key] = held.bodies.pop(body.key)  # the youngest
-        if body.attachment is None:
+        if body.is_settled:
             self._storage.may_leave(body)
         self._dismiss(body, now)
         if start < body.start:
             refusal = "this block of a stream is gone"
-        elif body.complete and start >= max(body.end, 1):
-            refusal = f"the body has {body.end} bytes, no such block"
+        elif start > body.end or number >= MAX_BLOCKS or (body.complete and start == body.end):
+            # A stream is not produced ahead of who fetches it, however far ahead they ask.
+            refusal = f"there are {body.end} bytes, no such block"
         else:
-            body.waiting = exchange, Block(asked.number, False, size)
+            body.waiting = exchange, Block(number, False, size)
             self._serve_waiting(body, now)
             return
         self._respond(exchange, Response(Code.BAD_REQUEST, refusal), now)
@@ -133,11 +130,15 @@ class Bodies:
         ``response`` has the code and the options.
         """
         request, peer = exchange.request, exchange.peer
+        if exchange.abandoned:
+            self._respond(exchange, response, now)
+            return None
+        exchange.topic = None  # what is produced once has no next state
         asked = request.options.block2
         refusal = None
         if asked is not None and asked.number:
             refusal = Response(Code.BAD_REQUEST, "a stream begins at its first block")
-        elif not self._storage.reserve(peer, _WINDOW, now):
+        elif not self._storage.reserve(peer, WINDOW, now):
             self._storage.release(peer, now)
             self._counters.refused += 1
             refusal = Response(Code.SERVICE_UNAVAILABLE, max_age=self._limits.retry_after)
@@ -155,10 +156,10 @@ class Bodies:
             options,
             b"",
             now,
-            request.payload,
+            _digest(request.payload),
             complete=False,
             size=size,
-            counted=_WINDOW,
+            counted=WINDOW,
             attachment=attachment,
         )
         body.waiting = exchange, Block(0, False, self._size_for(asked))
@@ -172,15 +173,20 @@ class Bodies:
         body.data += data
         body.complete = body.complete or last
         self._serve_waiting(body, now)
+        if body.complete:
+            self._storage.may_leave(body)
 
     def fail(self, body: Body, failure: Response, now: float) -> None:
         """A stream cannot be produced to its end: who waits is told, or who asks next."""
+        if body.over:
+            return
         body.failure = failure
         self._serve_waiting(body, now)
+        self._storage.may_leave(body)
 
     def wants_more(self, body: Body) -> bool:
         """Whether more should be produced now: somebody waits, or little is in store."""
-        if body.over or body.complete or body.failure is not None:
+        if body.over or body.is_settled:
             return False
         return body.waiting is not None or body.end - body.asked < 4 * self._block_size
 
@@ -198,7 +204,6 @@ class Bodies:
         """Forget all of a peer whose session has gone."""
         if peer.held is not None:
             for body in list(peer.held.bodies.values()):
-                body.waiting = None
                 self.end(body, now)
 
     # -- inside ----------------------------------------------------------------------
@@ -208,11 +213,11 @@ class Bodies:
 
     def _keep(self, body: Body, now: float) -> None:
         """Keep the body in place of an older one; not at all, if there is no room for it."""
-        peer, size = body.peer, len(body.data)
+        peer, size = body.peer, max(len(body.data), LEAST)
         old = None if peer.held is None else peer.held.bodies.get(body.key)
         if old is not None:
             self.end(old, now)
-        if size <= self._limits.body_size and self._storage.reserve(peer, size, now):
+        if len(body.data) <= self._limits.body_size and self._storage.reserve(peer, size, now):
             body.counted = size
             self._enter(body, now)
             self._storage.may_leave(body)
@@ -285,6 +290,11 @@ def tagged(response: Response) -> Response:
     digest = hashlib.blake2b(response.payload, digest_size=8).digest()
     options = response.options.replace(OptionNumber.ETAG, digest)
     return Response(response.code, response.payload, options=options)
+
+
+def _digest(payload: bytes) -> bytes:
+    """What is remembered of the payload of a request, which may be large."""
+    return hashlib.blake2b(payload, digest_size=16).digest() if payload else b""
 
 
 def _with_block(response: Response, block: Block) -> Response:

@@ -88,8 +88,8 @@ class Body:
     data: bytes
     """All of it; of a stream, what has been produced and may be asked for."""
     used: float
-    payload: bytes = b""
-    """What was sent with the request that it answers."""
+    sent: bytes = b""
+    """A digest of what was sent with the request that it answers; b"" for nothing."""
     start: int = 0
     """Where ``data`` begins in the body."""
     asked: int = 0
@@ -108,6 +108,11 @@ class Body:
     over: bool = False
     attachment: object = None
     """The application's, if it is a stream."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody works on it any more."""
+        return self.complete or self.failure is not None
 
     @property
     def end(self) -> int:
@@ -135,6 +140,12 @@ class Observer:
     topic: Topic
     confirmed_at: float
     """When it was last sent a CON."""
+    counted: int = 0
+    """The bytes of its request that Limits count."""
+    content_format: int | None = None
+    """That of every state it is sent (section 4.2) ..."""
+    has_format: bool = False
+    """... once it was sent one."""
     unconfirmed: int = 0
     """Notifications since then."""
     transmission: Transmission | None = None
@@ -146,6 +157,7 @@ class Observer:
     mids: deque[int] = attrs.Factory(lambda: deque(maxlen=4))
     """Of the last NONs."""
     over: bool = False
+    """It is sent nothing new; the last notification may still be under way."""
 
     @property
     def token(self) -> bytes:

@@ -18,7 +18,6 @@ from coapsep.protocol.records import Exchange, Peer
 from coapsep.protocol.responses import Responses
 from coapsep.protocol.uploads import Uploads
 
-_REGISTER, _DEREGISTER = 0, 1
 
 
 class Incoming:
@@ -49,11 +48,11 @@ class Incoming:
     ) -> None:
         """A new request has arrived, in a datagram of this many bytes."""
         peer = self._peers.find(session)
-        if peer is not None and peer.held is not None and peer.held.observers:
-            self._tell_observer(peer, request, now)
         exchange = self._exchanges.open_for(request, session, now)
         if exchange is None:
             return
+        if peer is not None and peer.held is not None and peer.held.observers:
+            self._tell_observer(peer, request, now)
         if peer is None:  # else it has been counted
             self._amplification.heard(exchange.peer, size)
         echo = request.options.echo
@@ -79,12 +78,12 @@ class Incoming:
         observer = self._observers.find(peer, request.token)
         if observer is None:
             return
-        options = request.options
-        block2 = options.block2
+        block2 = request.options.block2
         if block2 is not None and block2.number:
             self._observers.seen(observer, now)
-        elif options.observe != _REGISTER:
-            # It deregisters (RFC 7641 section 3.6), or has given its token to another request.
+        else:
+            # It deregisters (RFC 7641 section 3.6), has given its token to another request, or
+            # registers again, and is entered anew with the response (section 4.1).
             self._observers.remove(observer, now)
 
     def _hand_up(self, exchange: Exchange, now: float) -> None:
@@ -109,7 +108,7 @@ class Incoming:
         if body is not None:
             exchange.repeatable = True
             self._bodies.serve(body, exchange, now)
-        elif request.code in SAFE:
+        elif request.code is Code.GET or (request.code in SAFE and request.payload):
             self._events.append(RequestReceived(exchange))  # made once more, and cut there
         else:
             gone = Response(Code.REQUEST_ENTITY_INCOMPLETE, "the response is not kept any more")

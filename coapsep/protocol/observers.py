@@ -13,7 +13,7 @@ from collections.abc import Hashable
 
 from coapsep.message.message import Message
 from coapsep.message.response import Response
-from coapsep.numbers import OptionNumber, Type
+from coapsep.numbers import Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.bodies import Bodies, tagged
 from coapsep.protocol.events import Event, ObserverEnded
@@ -71,23 +71,21 @@ class Observers:
 
     # -- who observes ----------------------------------------------------------------
 
-    def register(self, exchange: Exchange, now: float) -> int | None:
-        """Enter whoever asked; returns the number for the response, None if there is no room.
-
-        The same token again is the same observer (section 4.1), whose request is the new one.
-        """
+    def register(self, exchange: Exchange, response: Response, now: float) -> int | None:
+        """Enter whoever asked; returns the number for the response, None if there is no room."""
         peer, limits, topic = exchange.peer, self._limits, exchange.topic
         assert topic is not None, "whoever is entered observes something"
-        held = self._storage.held(peer)
-        known = held.observers.get(exchange.request.token)
-        if known is not None:
-            self._forget(known, now)
-            held = self._storage.held(peer)
-        elif self._count >= limits.observers or len(held.observers) >= limits.observers_per_session:
+        held, size = self._storage.held(peer), len(exchange.request.payload)
+        if (
+            self._count >= limits.observers
+            or len(held.observers) >= limits.observers_per_session
+            or not self._storage.reserve(peer, size, now)
+        ):
             self._counters.observers_refused += 1
             self._storage.release(peer, now)
             return None
-        observer = Observer(peer, exchange.request, topic, confirmed_at=now)
+        observer = Observer(peer, exchange.request, topic, confirmed_at=now, counted=size)
+        self._has_its_format(observer, response)
         held.observers[observer.token] = observer
         self._topics.setdefault(topic.key, {})[observer] = None
         self._count += 1
@@ -96,9 +94,21 @@ class Observers:
 
     def remove(self, observer: Observer, now: float) -> None:
         """It is not kept up to date any more: whatever is under way for it stops."""
-        if not observer.over:
-            self._forget(observer, now)
-            self._storage.release(observer.peer, now)
+        if self.find(observer.peer, observer.token) is not observer:
+            return
+        if observer.transmission is not None:
+            self._transmissions.cancel(observer.transmission, now)
+            observer.transmission = None
+        observer.waiting = None
+        self._close(observer)
+        self._count -= 1
+        held = self._storage.held(observer.peer)
+        del held.observers[observer.token]
+        for mid in observer.mids:
+            if held.notified.get(mid) is observer:
+                del held.notified[mid]
+        self._storage.give_back(observer.peer, observer.counted)
+        self._storage.release(observer.peer, now)
 
     def reset(self, peer: Peer, mid: int, now: float) -> bool:
         """An RST for a NON notification: its client has no interest (section 3.6)."""
@@ -166,6 +176,8 @@ class Observers:
             self.remove(observer, now)
         elif waiting is not None and transmission is not None and transmission.successor:
             self._send(observer, waiting, now)
+        elif observer.over:
+            self.remove(observer, now)
 
     def dismiss(self, response: Response, now: float) -> None:
         """It is over for all: one NON each, which nobody will repeat."""
@@ -179,6 +191,8 @@ class Observers:
     # -- inside ----------------------------------------------------------------------
 
     def _notify(self, observer: Observer, waiting: Waiting, now: float) -> None:
+        if not self._has_its_format(observer, waiting.response):
+            waiting = Waiting(Response(Code.NOT_ACCEPTABLE), last=True)
         transmission = observer.transmission
         if transmission is not None:
             observer.waiting = waiting
@@ -188,8 +202,7 @@ class Observers:
         else:
             self._send(observer, waiting, now)
         if waiting.last:
-            self._leave_tables(observer)
-            self._storage.release(observer.peer, now)
+            self._close(observer)
 
     def _send(self, observer: Observer, waiting: Waiting, now: float) -> None:
         tuning, peer = self._tuning, observer.peer
@@ -231,25 +244,20 @@ class Observers:
         if waiting is not None:
             self._send(observer, waiting, now)
 
-    def _forget(self, observer: Observer, now: float) -> None:
-        if observer.transmission is not None:
-            self._transmissions.cancel(observer.transmission, now)
-            observer.transmission = None
-        observer.waiting = None
-        self._leave_tables(observer)
+    def _has_its_format(self, observer: Observer, response: Response) -> bool:
+        """Whether a state is in the format of the ones before (section 4.2)."""
+        if response.code is not Code.CONTENT:
+            return True
+        content_format = response.options.content_format
+        if not observer.has_format:
+            observer.has_format, observer.content_format = True, content_format
+        return observer.content_format == content_format
 
-    def _leave_tables(self, observer: Observer) -> None:
-        """It is no observer any more. The last notification of one may still be under way."""
+    def _close(self, observer: Observer) -> None:
+        """It is told nothing new. Its last notification may still be under way."""
         if observer.over:
             return
         observer.over = True
-        self._count -= 1
-        held = self._storage.held(observer.peer)
-        if held.observers.get(observer.token) is observer:
-            del held.observers[observer.token]
-        for mid in observer.mids:
-            if held.notified.get(mid) is observer:
-                del held.notified[mid]
         rows = self._topics[observer.topic.key]
         del rows[observer]
         if not rows:

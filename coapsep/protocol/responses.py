@@ -198,7 +198,7 @@ class Responses:
         peer, request = exchange.peer, exchange.request
         number = None
         if exchange.topic is not None and response.code.is_success:
-            number = self._observers.register(exchange, now)
+            number = self._observers.register(exchange, response, now)
         if response.code is not Code.CONTINUE and response.options.block2 is None:
             response = self._bodies.cut(peer, request, response, now, exchange.block_size)
         options = response.options

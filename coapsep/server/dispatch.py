@@ -40,7 +40,6 @@ from coapsep.protocol.events import (
     Undelivered,
     UploadEnded,
 )
-from coapsep.protocol.held import Topic
 from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.discovery import PATH, discovery
 from coapsep.server.notifier import Notifier
@@ -145,7 +144,7 @@ class Dispatcher:
         exchange.attachment = request
         if route.stream:
             request._open_body(self._endpoint)
-            if exchange.phase is Phase.CLOSED:
+            if exchange.phase is not Phase.RUNNING:
                 return  # there was no room for one more stream
         elif exchange.upload is not None:
             self._endpoint.accept_body(exchange)  # it comes again when it is whole
@@ -154,9 +153,10 @@ class Dispatcher:
             route.observable
             and options.observe == 0
             and request.method in SAFE
+            and not (options.block2 is not None and options.block2.number)
             and not exchange.by_group
         ):
-            exchange.topic = Topic(request.path, request)
+            exchange.topic = self.notifier.topic_of(request)
         if route.is_async:
             self._start_task(request, self._run_and_settle)
             return
@@ -266,6 +266,8 @@ class Dispatcher:
             self._endpoint.decide(upload, answer)
         elif exchange.phase is Phase.RUNNING:
             self._endpoint.respond(exchange, answer)
+            if exchange.observer is not None:
+                self.notifier.entered(exchange.observer)
 
     def _error(self, request: Request, exc: Exception) -> Response:
         """A ResponseError is the answer; anything else is 5.00, and stays in the log."""

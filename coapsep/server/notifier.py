@@ -7,9 +7,10 @@ generator is asked for its next representation instead, by a task for each obser
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 import trio
@@ -17,11 +18,15 @@ import trio
 from coapsep.endpoint import Endpoint
 from coapsep.message.response import Response
 from coapsep.numbers import Code
-from coapsep.protocol.held import Observer
+from coapsep.protocol.held import Observer, Topic
 from coapsep.server.pending import PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, to_response
 from coapsep.server.router import Result, split
+
+
+#: Paths of which it is known when they were last notified; of others it is taken to be late.
+_REMEMBERED = 1024
 
 
 @attrs.frozen
@@ -56,23 +61,36 @@ class Notifier:
         #: What is being asked, and whether it must be asked once more.
         self._asked: dict[_Question, bool] = {}
         self._generators: dict[Observer, trio.CancelScope] = {}
+        #: When, in numbers of calls of ``notify``, paths were last notified: the latest last.
+        self._notified: OrderedDict[Hashable, int] = OrderedDict()
+        self._forgotten = 0  # every path that is not in it was last notified by then
+        self._calls = 0
+
+    def topic_of(self, request: Request) -> Topic:
+        """What a request that has just come is to observe."""
+        return Topic(_key_of(request.path), (request, self._calls))
+
+    def entered(self, observer: Observer) -> None:
+        """This client has its response. If something has changed while that was made, nobody
+        knows which state it shows: the handler is asked again."""
+        _, calls = _attachment_of(observer)
+        if not observer.over and self._notified.get(observer.topic.key, self._forgotten) > calls:
+            self._ask_for((observer,))
 
     def notify(self, path: str) -> None:
         """The state of this path has changed: ask its handler, and tell its observers.
 
         Raises ``trio.ClosedResourceError`` if the server has stopped.
         """
-        questions: dict[_Question, None] = {}
-        for observer in self._endpoint.core.observers_of(split(path)):
-            if observer not in self._generators:
-                questions[_question_of(observer)] = None
-        for question in questions:
-            if question not in self._asked:
-                try:
-                    self._nursery.start_soon(self._ask, question, name=f"notify {path}")
-                except RuntimeError as exc:
-                    raise trio.ClosedResourceError("the server has stopped") from exc
-            self._asked[question] = True
+        key = _key_of(split(path))
+        if self._endpoint.over:
+            raise trio.ClosedResourceError("the server has stopped")
+        self._calls += 1
+        self._notified[key] = self._calls
+        self._notified.move_to_end(key)
+        if len(self._notified) > _REMEMBERED:
+            _, self._forgotten = self._notified.popitem(last=False)
+        self._ask_for(self._endpoint.core.observers_of(key))
 
     async def drive(self, generator: AsyncGenerator[Result, None], request: Request) -> None:
         """Answer a request with the first representation of a generator, and go on with the
@@ -112,6 +130,16 @@ class Notifier:
         if scope is not None:
             scope.cancel()
 
+    def _ask_for(self, observers: Iterable[Observer]) -> None:
+        asking = (one for one in observers if one not in self._generators)
+        for question in dict.fromkeys(map(_question_of, asking)):
+            if question not in self._asked:
+                try:
+                    self._nursery.start_soon(self._ask, question, name="a notification")
+                except RuntimeError as exc:
+                    raise trio.ClosedResourceError("the server has stopped") from exc
+            self._asked[question] = True
+
     async def _ask(self, question: _Question) -> None:
         core = self._endpoint.core
         try:
@@ -120,12 +148,12 @@ class Notifier:
                 observers = tuple(
                     observer
                     for observer in core.observers_of(question.path)
-                    if _question_of(observer) == question
+                    if observer not in self._generators and _question_of(observer) == question
                 )
                 if not observers:
                     return
                 exchange = core.open_notification(observers)
-                request = _request_of(observers[0])._copy(exchange, None, None)
+                request = _attachment_of(observers[0])[0]._copy(exchange, None, None)
                 exchange.attachment = request
                 self._settle(request, await self._run(request))
                 pending = exchange.attachment
@@ -135,10 +163,13 @@ class Notifier:
             del self._asked[question]
 
 
-def _request_of(observer: Observer) -> Request:
-    request = observer.topic.attachment
-    assert isinstance(request, Request)  # the dispatcher has put it there
-    return request
+def _key_of(path: tuple[str, ...]) -> tuple[str, ...]:
+    return () if path == ("",) else path  # the same URI (RFC 7252 section 6.5)
+
+
+def _attachment_of(observer: Observer) -> tuple[Request, int]:
+    request, calls = cast("tuple[Request, int]", observer.topic.attachment)
+    return request, calls
 
 
 def _question_of(observer: Observer) -> _Question:

@@ -195,6 +195,8 @@ class Router:
             codes = tuple(map(Code, methods))
             if route.observable and not set(codes) <= {Code.GET, Code.FETCH}:
                 raise ValueError(f"only GET and FETCH can be observed, not all methods of {path}")
+            if route.observable and route.stream:
+                raise ValueError(f"{path}: a body that is read as it arrives is not there again")
             self._add(pattern, dict.fromkeys(codes, route), about)
             return handler
 

@@ -78,7 +78,9 @@ class Stream:
         """Answer a request with it. Raises RuntimeError if the nursery is closed."""
         response = self._response
         body = self._endpoint.begin_stream(exchange, response.head, response.size, self)
-        if body is not None:
+        if body is None:
+            nursery.start_soon(self._close, name="a body that nobody wants")
+        else:
             nursery.start_soon(self._produce, body, name="a body that is produced")
 
     def wanted(self) -> None:
@@ -88,6 +90,12 @@ class Stream:
     def ended(self) -> None:
         """Nobody wants the rest."""
         self._scope.cancel()
+
+    async def _close(self) -> None:
+        # Not left to the garbage collector, which knows no nursery.
+        close = getattr(self._response.chunks, "aclose", None)
+        if close is not None:
+            await close()
 
     async def _produce(self, body: Body) -> None:
         endpoint = self._endpoint
@@ -104,10 +112,7 @@ class Stream:
                             await self._wanted.wait()
                         await trio.lowlevel.checkpoint()
                 finally:
-                    # Not left to the garbage collector, which knows no nursery.
-                    close = getattr(chunks, "aclose", None)
-                    if close is not None:
-                        await close()
+                    await self._close()
                 endpoint.supply(body, b"", last=True)
             except Exception as exc:
                 endpoint.fail_stream(body, self._failed(exc))

@@ -99,17 +99,24 @@ def empty(kind: int, mid: int) -> bytes:
 
 
 def parse(data: bytes) -> Parsed:
-    """Read a datagram; AssertionError if it is not well-formed (RFC 7252 section 3)."""
+    """Read a datagram; AssertionError if it is not well-formed (RFC 7252 section 3).
+
+    The token may be an extended one (RFC 8974 section 2.1).
+    """
     assert len(data) >= 4, data
     assert data[0] >> 6 == 1, data
-    tkl = data[0] & 15
+    tkl, start = data[0] & 15, 4
     dotted = f"{data[1] >> 5}.{data[1] & 31:02}"
     mid = int.from_bytes(data[2:4], "big")
-    assert tkl <= 8, data
+    assert tkl < 15, data
     assert data[1] or len(data) == 4, data
-    assert len(data) >= 4 + tkl, data
+    if tkl > 12:
+        start += tkl - 12
+        tkl = int.from_bytes(data[4:start], "big") + (13 if start == 5 else 269)
+    assert len(data) >= start + tkl, data
     options: list[tuple[int, bytes]] = []
-    at, number = 4 + tkl, 0
+    token = data[start : start + tkl]
+    at, number = start + tkl, 0
     payload = b""
     while at < len(data):
         if data[at] == 0xFF:
@@ -131,7 +138,7 @@ def parse(data: bytes) -> Parsed:
         assert at + extended[1] <= len(data), data
         options.append((number, data[at : at + extended[1]]))
         at += extended[1]
-    return Parsed(data[0] >> 4 & 3, dotted, mid, data[4 : 4 + tkl], tuple(options), payload)
+    return Parsed(data[0] >> 4 & 3, dotted, mid, token, tuple(options), payload)
 
 
 class RawPeer:

@@ -12,6 +12,7 @@ from coapsep.client import response
 from coapsep.client.response import UnsuccessfulResponse
 from coapsep.errors import ResponseError
 from coapsep.numbers import CODES, Code
+from coapsep.problem import Problem
 
 PARENTS: dict[type[Exception], type[Exception]] = {
     errors.CoapError: Exception,
@@ -33,12 +34,17 @@ PARENTS: dict[type[Exception], type[Exception]] = {
     errors.NotFound: errors.ResponseError,
     errors.MethodNotAllowed: errors.ResponseError,
     errors.NotAcceptable: errors.ResponseError,
+    errors.RequestEntityIncomplete: errors.ResponseError,
     errors.Conflict: errors.ResponseError,
+    errors.PreconditionFailed: errors.ResponseError,
     errors.RequestEntityTooLarge: errors.ResponseError,
     errors.UnsupportedContentFormat: errors.ResponseError,
+    errors.UnprocessableEntity: errors.ResponseError,
+    errors.TooManyRequests: errors.ResponseError,
     errors.BadGateway: errors.ResponseError,
     errors.ServiceUnavailable: errors.ResponseError,
     errors.GatewayTimeout: errors.ResponseError,
+    errors.HopLimitReached: errors.ResponseError,
     errors.AsyncAlreadyRegistered: errors.ServiceUnavailable,
     errors.TooManyPending: errors.ServiceUnavailable,
 }
@@ -51,12 +57,17 @@ DOTTED: dict[type[errors._FixedCode], str] = {
     errors.NotFound: "4.04",
     errors.MethodNotAllowed: "4.05",
     errors.NotAcceptable: "4.06",
+    errors.RequestEntityIncomplete: "4.08",  # RFC 7959 section 2.9.2
     errors.Conflict: "4.09",
+    errors.PreconditionFailed: "4.12",
     errors.RequestEntityTooLarge: "4.13",
     errors.UnsupportedContentFormat: "4.15",
+    errors.UnprocessableEntity: "4.22",  # RFC 8132 section 3.4
+    errors.TooManyRequests: "4.29",  # RFC 8516
     errors.BadGateway: "5.02",
     errors.ServiceUnavailable: "5.03",
     errors.GatewayTimeout: "5.04",
+    errors.HopLimitReached: "5.08",  # RFC 8768
     errors.AsyncAlreadyRegistered: "5.03",
     errors.TooManyPending: "5.03",
 }
@@ -128,6 +139,37 @@ def test_a_diagnostic_and_a_time_are_not_needed(kind: type[errors._FixedCode]) -
     error = kind()
     assert error.diagnostic == ""
     assert error.max_age is None
+    assert error.problem is None
+
+
+# -- problem details -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", DOTTED)
+def test_a_problem_takes_the_place_of_the_diagnostic(kind: type[errors._FixedCode]) -> None:
+    """RFC 9290: a payload for programs."""
+    problem = Problem("Out of range", detail="1 to 4")
+    error = kind(problem=problem, max_age=7)
+    assert (error.problem, error.diagnostic, error.max_age) == (problem, "", 7)
+    assert str(error) == f"{error.code}: Out of range: 1 to 4"
+
+
+def test_a_problem_without_text_leaves_the_code() -> None:
+    problem = Problem(unprocessed_options=[13])
+    assert str(errors.BadOption(problem=problem)) == "4.02 Bad Option"
+
+
+def test_one_payload_is_either_a_problem_or_a_diagnostic() -> None:
+    with pytest.raises(ValueError, match="a diagnostic or a problem, not both"):
+        errors.NotFound("no such sensor", problem=Problem("No such sensor"))
+
+
+def test_a_problem_belongs_to_the_code_it_names() -> None:
+    """RFC 9290 section 2: "Generators MUST use the same response code here"."""
+    problem = Problem("No", response_code=Code.NOT_FOUND)
+    assert errors.NotFound(problem=problem).problem is problem
+    with pytest.raises(ValueError, match=r"a problem of 4\.04 Not Found in a 4\.00 Bad Request"):
+        errors.BadRequest(problem=problem)
 
 
 @pytest.mark.parametrize(

@@ -258,3 +258,18 @@ def test_a_response_can_be_had_again_with_another_code() -> None:
     assert (other.code, other.payload) == (Code.CHANGED, b"x")
     assert other.options == response.options
     assert OptionNumber.MAX_AGE in other.options
+
+
+# -- Response: sizes -------------------------------------------------------------------
+
+
+def test_a_payload_is_as_long_as_it_is() -> None:
+    """RFC 7959: what does not fit into a message is sent in blocks."""
+    assert len(Response(Code.CONTENT, bytes(1_000_000)).payload) == 1_000_000
+
+
+def test_options_must_leave_room_for_a_block() -> None:
+    fits = Options([(65000, bytes(59_995))])
+    assert Response(Code.CONTENT, bytes(100_000), options=fits).options is fits
+    with pytest.raises(ValueError, match="options of 60001 bytes do not fit in a datagram"):
+        Response(Code.CONTENT, options=Options([(65000, bytes(59_996))]))
