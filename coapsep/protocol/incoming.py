@@ -19,7 +19,6 @@ from coapsep.protocol.responses import Responses
 from coapsep.protocol.uploads import Uploads
 
 
-
 class Incoming:
     """The way of a request from the message layer to whoever handles it."""
 

@@ -25,11 +25,13 @@ from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import ClientExchange, Outcome, Peer, Stage
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.timers import Timers
+from coapsep.protocol.transfer_state import WHOLE, Handling
+from coapsep.protocol.transfers import Ending, Transfers, may_go_on
 from coapsep.protocol.transmission import Transmissions
 from coapsep.protocol.turns import Turns, asked_of
 
 #: Critical options of a response on which this version acts (section 5.4.1).
-UNDERSTOOD: frozenset[OptionNumber] = frozenset()
+UNDERSTOOD: frozenset[OptionNumber] = frozenset({OptionNumber.BLOCK1, OptionNumber.BLOCK2})
 
 
 class Requests:

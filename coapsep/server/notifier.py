@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TypeAlias, cast
 
 import attrs
@@ -23,7 +23,6 @@ from coapsep.server.pending import PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, to_response
 from coapsep.server.router import Result, split
-
 
 #: Paths of which it is known when they were last notified; of others it is taken to be late.
 _REMEMBERED = 1024
@@ -75,7 +74,8 @@ class Notifier:
         knows which state it shows: the handler is asked again."""
         _, calls = _attachment_of(observer)
         if not observer.over and self._notified.get(observer.topic.key, self._forgotten) > calls:
-            self._ask_for((observer,))
+            with suppress(trio.ClosedResourceError):
+                self._ask_for((observer,))
 
     def notify(self, path: str) -> None:
         """The state of this path has changed: ask its handler, and tell its observers.

@@ -7,6 +7,7 @@ import math
 from coapsep.numbers import Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.core import Core
+from coapsep.protocol.held import Held
 from coapsep.protocol.observations import Standing
 from coapsep.protocol.records import Asked, ClientExchange, Peer, Phase, Stage
 from coapsep.protocol.timers import Timer
@@ -20,12 +21,13 @@ def check(core: Core, tuning: Tuning, limits: Limits) -> None:
     assert len(peers) <= limits.peers
     assert len(timers) == sum(timer.action is not None for _, _, timer in timers._heap)
     _check_dedup(core, limits)
+    _check_storage(core, limits)
     for peer in peers:
         assert peers.find(peer.session) is peer
         _check_server_side(peer, tuning, limits)
         if peer.asked is not None:
             _check_client_side(peer, peer.asked, tuning)
-        held = peer.seen or peer.open or peer.in_flight or peer.waiting
+        held = peer.seen or peer.open or peer.in_flight or peer.waiting or peer.held
         asked = peer.asked is not None and peer.asked.tokens
         assert held or asked or (peer.message_ids and peer.lingering), "a peer without a reason"
     assert core._requests.open == sum(len(peer.asked.tokens) for peer in peers if peer.asked)
@@ -58,6 +60,66 @@ def _check_server_side(peer: Peer, tuning: Tuning, limits: Limits) -> None:
     assert peer.in_window <= tuning.response_window
     assert all(one.message.mid == mid and _is_set(one.timer) for mid, one in in_flight.items())
     assert all(one.is_response and not one.data for one in peer.waiting or ())
+
+
+def _check_storage(core: Core, limits: Limits) -> None:
+    """Bodies and observers: what is counted is there, and everything there has an end."""
+    storage, observers = core._storage, core._observers
+    helds = {peer: peer.held for peer in core._peers if peer.held is not None}
+    # Open requests of sessions that were lost have bodies, too.
+    counted = sum(held.counted for held in helds.values())
+    assert counted <= storage.bytes <= limits.body_bytes
+    bodies = [body for held in helds.values() for body in held.bodies.values()]
+    evictable = storage._evictable
+    assert evictable.keys() <= set(bodies)
+    assert storage._evictable_bytes == sum(body.counted for body in evictable)
+    # What may leave early is what nobody works on, and nothing else.
+    assert all((body in evictable) == body.is_settled for body in bodies)
+    rows = [one for held in helds.values() for one in held.observers.values()]
+    assert len(observers) == len(rows) <= limits.observers
+    topics = observers._topics
+    assert {one for one in rows if not one.over} == {one for t in topics.values() for one in t}
+    assert all(one.topic.key == key for key, of_it in topics.items() for one in of_it)
+    assert all(topics.values())
+    for peer, held in helds.items():
+        _check_held(peer, held, limits)
+
+
+def _check_held(peer: Peer, held: Held, limits: Limits) -> None:
+    assert held
+    kept = [*held.uploads.values(), *held.bodies.values()]
+    assert all(one.peer is peer and not one.over and _is_set(one.timer) for one in kept)
+    assert all(upload.key == key for key, upload in held.uploads.items())
+    assert all(body.key == key for key, body in held.bodies.items())
+    exchanges = peer.exchanges.values()
+    counted = sum(one.counted for one in (*kept, *held.observers.values(), *exchanges))
+    # A request whose token was taken over has its body until it is closed.
+    assert counted == held.counted or (counted < held.counted and peer.open > len(exchanges))
+    assert held.counted <= limits.body_bytes_per_session
+    for upload in held.uploads.values():
+        assert upload.exchange is None or upload.exchange.phase is Phase.RUNNING
+        assert len(upload.data) <= min(upload.counted, limits.body_size)
+    for body in held.bodies.values():
+        if body.waiting is not None:
+            assert body.waiting[0].phase is Phase.RUNNING or body.waiting[0].abandoned
+            assert not body.is_settled
+    _check_observers(peer, held, limits)
+
+
+def _check_observers(peer: Peer, held: Held, limits: Limits) -> None:
+    assert len(held.observers) <= limits.observers_per_session
+    mids = {}
+    for token, one in held.observers.items():
+        assert (one.peer, one.token) == (peer, token)
+        mids.update(dict.fromkeys(one.mids, one))
+        if one.transmission is not None:
+            assert one.transmission.on_end is not None, "it waits for nothing"
+        else:
+            assert not one.over, "the last notification of one that is over is under way"
+        assert one.gap is None or _is_set(one.gap)
+        # Whatever waits, waits for something.
+        assert one.waiting is None or one.transmission is not None or one.gap is not None
+    assert held.notified == mids
 
 
 def _check_client_side(peer: Peer, asked: Asked, tuning: Tuning) -> None:
