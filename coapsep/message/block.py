@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from coapsep.numbers import BLOCK_SIZES as BLOCK_SIZES
+from coapsep.numbers import BLOCK_SIZES
 
 #: What the reserved size exponent 7 would stand for.
 _RESERVED = 2048

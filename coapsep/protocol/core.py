@@ -37,6 +37,7 @@ from coapsep.protocol.requests import Requests
 from coapsep.protocol.serving import Serving
 from coapsep.protocol.statistics import Counters, Statistics
 from coapsep.protocol.timers import Timers
+from coapsep.protocol.transfer_state import WHOLE, Handling
 from coapsep.protocol.transmission import Transmissions
 
 
@@ -312,17 +313,31 @@ class Core:
         attachment: object,
         now: float,
         *,
+        handling: Handling = WHOLE,
         observe: bool = False,
     ) -> ClientExchange:
         """Ask a peer, as soon as NSTART lets it. ResponseReceived or RequestFailed will say
-        how it ended, unless it is cancelled first. If it is to ``observe`` (RFC 7641), each new
-        state is a NotificationReceived before that, and a peer that knows of it is told the end.
+        how it ended, unless it is cancelled first. A body that does not fit into one message
+        goes in blocks; ``handling`` says whether it streams (RFC 7959).
+
+        If it is to ``observe`` (RFC 7641), each new state is a NotificationReceived before
+        that, and a peer that knows of it is told the end.
 
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full.
         """
         send = self._requests.observe if observe else self._requests.send
-        return send(session, kind, code, options, payload, attachment, now)
+        return send(session, kind, code, options, payload, attachment, now, handling=handling)
+
+    def supply_request(
+        self, exchange: ClientExchange, data: bytes, *, last: bool, now: float
+    ) -> None:
+        """Produce more of the body of a request, once for each RequestBodyWanted."""
+        self._requests.supply(exchange, data, last=last, now=now)
+
+    def consumed(self, exchange: ClientExchange, now: float) -> None:
+        """What ResponseBodyReceived has brought was taken: ask for more."""
+        self._requests.consumed(exchange, now)
 
     def ping(self, session: Session, attachment: object, now: float) -> ClientExchange:
         """See whether a peer is there. It ends, and raises, as ``send_request`` does."""
@@ -373,6 +388,6 @@ class Core:
             dedup_entries=self._dedup.entries,
             dedup_bytes=self._dedup.bytes,
             observers=len(self._observers),
-            body_bytes=self._storage.bytes,
+            body_bytes=self._storage.bytes + self._requests.body_bytes,
             timers=len(self._timers),
         )

@@ -8,11 +8,11 @@ response, or an RST that may be for a NON.
 from __future__ import annotations
 
 from coapsep.address import Session
-from coapsep.message.block import BLOCK_SIZES, Block
+from coapsep.message.block import Block
 from coapsep.message.codec import Codec, empty, token_place
 from coapsep.message.message import Malformed, Message
 from coapsep.message.options import EMPTY, Options
-from coapsep.numbers import Code, Type
+from coapsep.numbers import BLOCK_SIZES, Code, Type
 from coapsep.params import Limits
 from coapsep.protocol.amplification import Amplification
 from coapsep.protocol.peers import Peers

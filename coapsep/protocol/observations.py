@@ -21,7 +21,7 @@ from coapsep.message.codec import Codec, empty
 from coapsep.message.message import Message
 from coapsep.numbers import OptionNumber, Type
 from coapsep.params import Tuning
-from coapsep.protocol.events import Event, Failure, NotificationReceived
+from coapsep.protocol.events import Failure
 from coapsep.protocol.records import ClientExchange, Stage
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.timers import Timer, Timers
@@ -68,6 +68,8 @@ class Observation:
     """How often we have registered since then."""
     renewal: Timer | None = None
     """When to register again."""
+    fetch: ClientExchange | None = None
+    """What fetches the rest of a notification that has more than one block."""
 
 
 def is_fresh(number: int, received_at: float, newest: int, newest_at: float) -> bool:
@@ -90,8 +92,8 @@ class Observations:
         turns: Turns,
         counters: Counters,
         rng: random.Random,
-        events: list[Event],
         outgoing: list[tuple[bytes, Session]],
+        show: Callable[[ClientExchange, Message, float], None],
         fail: Callable[[ClientExchange, Failure, str, float], None],
     ) -> None:
         self._tuning = tuning
@@ -100,8 +102,8 @@ class Observations:
         self._turns = turns
         self._counters = counters
         self._rng = rng
-        self._events = events
         self._outgoing = outgoing
+        self._show = show
         self._fail = fail
 
     # -- what comes ------------------------------------------------------------------
@@ -143,7 +145,7 @@ class Observations:
         self._turns.rest(exchange, Stage.OBSERVING, now)
         self._set_renewal(exchange, observation, now)
         self._counters.notifications_received += 1
-        self._events.append(NotificationReceived(exchange, response))
+        self._show(exchange, response, now)
         return True
 
     def _is_newer(

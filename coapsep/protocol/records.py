@@ -36,8 +36,8 @@ from coapsep.protocol.timers import Timer
 if TYPE_CHECKING:  # they hold each other
     from coapsep.protocol.events import RequestFailed, ResponseReceived
     from coapsep.protocol.held import Held, Key, Observer, Topic, Upload
-    from coapsep.protocol.transfer_state import Transfer
     from coapsep.protocol.observations import Observation
+    from coapsep.protocol.transfer_state import Transfer
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)

@@ -19,7 +19,14 @@ from coapsep.message.options import Options
 from coapsep.numbers import Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.dedup import Dedup
-from coapsep.protocol.events import Event, Failure, RequestFailed, ResponseReceived
+from coapsep.protocol.events import (
+    Event,
+    Failure,
+    RequestFailed,
+    ResponseBodyReceived,
+    ResponseReceived,
+)
+from coapsep.protocol.fetches import Fetches
 from coapsep.protocol.observations import REGISTER, Observation, Observations
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import ClientExchange, Outcome, Peer, Stage
@@ -71,14 +78,33 @@ class Requests:
             self._transmission_ended,
             self._too_late,
         )
+        self._transfers = Transfers(
+            tuning, limits, self._turns, events, self._end, self._fail, self._stop_observing
+        )
+        self._fetches = Fetches(
+            codec, self._turns, self._transfers, events, self._finish, self._fail
+        )
         self._observations = Observations(
-            tuning, codec, timers, self._turns, counters, rng, events, outgoing, self._fail
+            tuning,
+            codec,
+            timers,
+            self._turns,
+            counters,
+            rng,
+            outgoing,
+            self._fetches.show,
+            self._fail,
         )
 
     @property
     def open(self) -> int:
         """Requests and pings that are not over."""
         return self._turns.open
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of responses that are not whole yet."""
+        return self._transfers.bytes
 
     # -- from the application --------------------------------------------------------
 
@@ -92,24 +118,38 @@ class Requests:
         attachment: object,
         now: float,
         *,
+        handling: Handling = WHOLE,
         observation: Observation | None = None,
     ) -> ClientExchange:
-        """Send a request as soon as it is its turn.
+        """Send a request as soon as it is its turn, in as many messages as it takes.
 
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full; nothing has changed then.
         """
         peer, asked = self._turns.obtain(session, now)
         token = self._turns.draw_token(asked)
-        request = Message(code, kind, 0, token, options, payload)
+        transfer = self._transfers.plan(options, payload, handling)
+        request = Message(code, kind, 0, token, options, payload if transfer is None else b"")
         try:
             data = self._codec.encode(request)
         except Exception:
             self._peers.release(peer, now)  # it may be new
             raise
         exchange = ClientExchange(peer, token, request, data, attachment, observation=observation)
+        if transfer is not None:
+            exchange.transfer, exchange.stage = transfer, Stage.PAUSED
         self._turns.enter(exchange, now)
+        if transfer is not None:
+            self._transfers.start(exchange, now)
         return exchange
+
+    def supply(self, exchange: ClientExchange, data: bytes, *, last: bool, now: float) -> None:
+        """More of a body that streams, after RequestBodyWanted."""
+        self._transfers.supply(exchange, data, last=last, now=now)
+
+    def consumed(self, exchange: ClientExchange, now: float) -> None:
+        """What ResponseBodyReceived has brought was taken."""
+        self._transfers.consumed(exchange, now)
 
     def observe(
         self,
@@ -120,11 +160,21 @@ class Requests:
         payload: bytes,
         attachment: object,
         now: float,
+        *,
+        handling: Handling = WHOLE,
     ) -> ClientExchange:
         """Send a request to be kept up to date (RFC 7641 section 3.1). Raises as ``send``."""
         options = options.replace(OptionNumber.OBSERVE, REGISTER)
         return self.send(
-            session, kind, code, options, payload, attachment, now, observation=Observation()
+            session,
+            kind,
+            code,
+            options,
+            payload,
+            attachment,
+            now,
+            handling=handling,
+            observation=Observation(),
         )
 
     def ping(self, session: Session, attachment: object, now: float) -> ClientExchange:
@@ -166,8 +216,12 @@ class Requests:
         if response.type is Type.CON:
             self._acknowledge(peer, response, now)
         self._counters.responses += 1
-        if not self._observations.receive(exchange, response, now):
+        if self._observations.receive(exchange, response, now):
+            return True
+        if exchange.transfer is None and not may_go_on(response):
             self._end(ResponseReceived(exchange, response), now)
+        else:
+            self._transfers.receive(exchange, response, now)
         return True
 
     def too_large(self, peer: Peer, head: Message, now: float) -> bool:
@@ -215,7 +269,8 @@ class Requests:
         if peer.asked is not None:
             peer.asked.queue.clear()  # before the first one leaves its place to the next
             for exchange in list(peer.asked.tokens.values()):
-                self._fail(exchange, Failure.SESSION_LOST, "", now)
+                if exchange.stage is not Stage.OVER:  # one may end with another
+                    self._fail(exchange, Failure.SESSION_LOST, "", now)
 
     # -- how it goes on --------------------------------------------------------------
 
@@ -238,7 +293,7 @@ class Requests:
     def _match(self, peer: Peer, response: Message) -> ClientExchange | None:
         """The request that a response answers: its token, from its endpoint (section 5.3.2)."""
         exchange = None if peer.asked is None else peer.asked.tokens.get(response.token)
-        if exchange is None or exchange.is_ping:
+        if exchange is None or exchange.is_ping or exchange.stage is Stage.PAUSED:
             return None
         is_ack = response.type is Type.ACK
         if exchange.stage is Stage.QUEUED and (is_ack or exchange.observation is None):
@@ -288,16 +343,23 @@ class Requests:
         self._counters.requests_failed += exchange.on_end is None
         self._end(RequestFailed(exchange, failure, detail), now)
 
-    def _end(self, event: ResponseReceived | RequestFailed, now: float) -> None:
+    def _end(self, event: Ending, now: float) -> None:
         """It is over in this way."""
         exchange = event.exchange
         self._finish(exchange, now)
-        if exchange.on_end is None:
+        if exchange.on_end is None or isinstance(event, ResponseBodyReceived):
             self._events.append(event)
         else:
             exchange.on_end(event, now)
 
+    def _stop_observing(self, exchange: ClientExchange) -> None:
+        """It is over but for the rest of its last response."""
+        self._observations.stop(exchange)
+        exchange.observation = None
+
     def _finish(self, exchange: ClientExchange, now: float) -> None:
         """It is over: stop what is sent for it, and let the next one go."""
         self._observations.stop(exchange)
+        self._fetches.drop(exchange, now)
+        self._transfers.forget(exchange)
         self._turns.leave(exchange, now)

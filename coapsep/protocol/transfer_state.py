@@ -7,7 +7,10 @@ import attrs
 from coapsep.message.block import Block
 from coapsep.message.message import Message
 from coapsep.message.options import Options
+from coapsep.numbers import OptionNumber
 from coapsep.protocol.held import Key
+
+_BLOCKS = frozenset({OptionNumber.BLOCK1, OptionNumber.BLOCK2})
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +96,21 @@ class Transfer:
     """What the next message has to repeat (RFC 9175 section 2.3)."""
     echoed: bool = False
     """A message was sent again for it."""
+
+    @classmethod
+    def begin(cls, options: Options, payload: bytes, handling: Handling, size: int) -> Transfer:
+        """Nothing was sent yet. ``size`` is that of the blocks if ``handling`` names none."""
+        size = handling.block_size or size
+        streams = handling.upload_streams
+        return cls(
+            handling,
+            options,
+            largest=size,
+            is_single=not options.critical.isdisjoint(_BLOCKS),
+            size=size,
+            data=bytearray() if streams else payload,
+            complete=not streams,
+        )
 
     @property
     def end(self) -> int:

@@ -32,7 +32,6 @@ from coapsep.protocol.transfer_state import WHOLE, Handling, Transfer
 from coapsep.protocol.turns import Turns, asked_of
 
 _BLOCK1, _BLOCK2 = OptionNumber.BLOCK1, OptionNumber.BLOCK2
-_BLOCKS = frozenset({_BLOCK1, _BLOCK2})
 #: The largest block there is: without a word from us, a server may send such ones.
 _LARGEST = 1024
 #: How often a body that changes meanwhile is fetched anew.
@@ -83,6 +82,13 @@ class Transfers:
         if handling is WHOLE and len(payload) <= largest == _LARGEST:
             return None
         return self._new(options, payload, handling)
+
+    def plan_fetch(self, observing: ClientExchange, options: Options) -> Transfer:
+        """What is to be known of a request for the rest of a notification to this one."""
+        handling = WHOLE if observing.transfer is None else observing.transfer.handling
+        transfer = self._new(options, observing.request.payload, handling)
+        transfer.uploaded = True
+        return transfer
 
     def start(self, exchange: ClientExchange, now: float) -> None:
         """Send the first message of an exchange that is PAUSED, or ask for its body."""
@@ -356,17 +362,7 @@ class Transfers:
     # -- both ------------------------------------------------------------------------
 
     def _new(self, options: Options, payload: bytes, handling: Handling) -> Transfer:
-        streams = handling.upload_streams
-        size = handling.block_size or self._tuning.block_size
-        return Transfer(
-            handling,
-            options,
-            largest=size,
-            is_single=not options.critical.isdisjoint(_BLOCKS),
-            size=size,
-            data=bytearray() if streams else payload,
-            complete=not streams,
-        )
+        return Transfer.begin(options, payload, handling, self._tuning.block_size)
 
     def _ask(
         self,

@@ -61,10 +61,6 @@ def test_many_at_once(server: ExampleServer) -> None:
     assert rest == [["2.05", "done", "CON"]] * 20
 
 
-def test_a_body_in_blocks_is_refused(fresh_server: ExampleServer) -> None:
-    assert ask(fresh_server, "big") == [["4.02", "not understood: Block1", "ACK"]]
-
-
 def test_the_command(server: ExampleServer, aiocoap_client: str) -> None:
     finished = run([aiocoap_client, server.uri("/async?1")])
     assert (finished.code, finished.output, finished.errors) == (0, "done", "")

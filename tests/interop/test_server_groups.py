@@ -307,7 +307,7 @@ async def test_what_was_learned_is_forgotten_when_a_send_fails() -> None:
             sock.sendto(b"who?", (NODES, port_of(transport)))
             session = await next_session(listener, b"who?")
             assert transport._sockets[0]._sessions
-            with pytest.raises(OSError):  # noqa: PT011  # the system's own words
+            with pytest.raises(OSError):  # the system's own words
                 transport.send(b"x", Session(Address("192.0.2.77", 1), session.peer))
             assert not transport._sockets[0]._sessions
 

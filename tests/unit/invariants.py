@@ -22,6 +22,7 @@ def check(core: Core, tuning: Tuning, limits: Limits) -> None:
     assert len(timers) == sum(timer.action is not None for _, _, timer in timers._heap)
     _check_dedup(core, limits)
     _check_storage(core, limits)
+    _check_transfers(core, limits)
     for peer in peers:
         assert peers.find(peer.session) is peer
         _check_server_side(peer, tuning, limits)
@@ -183,7 +184,43 @@ def _check_observation(exchange: ClientExchange) -> None:
     # Registering again is due whenever the server has entered us, and for nobody else.
     renewal = None if observation is None else observation.renewal
     assert _is_set(renewal) == (standing is Standing.ENTERED)
+    # One that is fetched for a notification is known by whom it is fetched for.
+    for other in _all_asked(exchange.peer):
+        if other.observation is not None and other.observation.fetch is exchange:
+            assert standing is None
+            assert exchange.on_end is not None
+            return
     assert (exchange.on_end is not None) == (standing is Standing.LEAVING)
+
+
+def _check_transfers(core: Core, limits: Limits) -> None:
+    """Bodies of ours: their bytes are counted, and blocks that go have a key of their own."""
+    peers = [peer for peer in core._peers if peer.asked is not None]
+    exchanges = [exchange for peer in peers for exchange in _all_asked(peer)]
+    transfers = [e.transfer for e in exchanges if e.transfer is not None]
+    assert core._requests.body_bytes == sum(len(transfer.body) for transfer in transfers)
+    assert core._requests.body_bytes <= limits.body_bytes
+    for exchange in exchanges:
+        transfer = exchange.transfer
+        if exchange.stage is Stage.PAUSED:
+            assert transfer is not None
+            assert not exchange.outstanding
+            assert transfer.handling.upload_streams or transfer.handling.download_streams
+        if transfer is not None and transfer.key is not None:
+            assert exchange.peer.asked is not None
+            assert exchange.peer.asked.uploads[transfer.key] is exchange
+        if transfer is not None:
+            assert 0 <= transfer.start <= transfer.sent <= transfer.end
+    for peer in peers:
+        assert peer.asked is not None
+        assert all(
+            e.transfer is not None and e.transfer.key == key and e in peer.asked.tokens.values()
+            for key, e in peer.asked.uploads.items()
+        )
+
+
+def _all_asked(peer: Peer) -> list[ClientExchange]:
+    return [] if peer.asked is None else list(peer.asked.tokens.values())
 
 
 def _is_set(timer: Timer | None) -> bool:

@@ -569,9 +569,7 @@ def test_a_body_that_will_be_too_long_is_refused_at_once(size1: int, body_size: 
     assert s.nothing_left()
 
 
-@pytest.mark.parametrize(
-    "limits", [Limits(body_bytes_per_session=3000), Limits(body_bytes=3000)]
-)
+@pytest.mark.parametrize("limits", [Limits(body_bytes_per_session=3000), Limits(body_bytes=3000)])
 def test_there_is_no_room(limits: Limits) -> None:
     s = Scenario(limits=limits)
     body = bytes(4096)
