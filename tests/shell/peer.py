@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from coapsep import Address, Batch, Code, Message, Options, Session, Type
+from coapsep import Address, Batch, Block, Code, Message, Options, Session, Type
 from coapsep.message.codec import decode, empty, encode
 from coapsep.testing import Network, VirtualTransport
 
@@ -46,13 +46,23 @@ class Peer:
         payload: bytes = b"",
         query: tuple[str, ...] = (),
         accept: int | None = None,
+        observe: int | None = None,
+        block1: Block | None = None,
+        block2: Block | None = None,
     ) -> Message:
         """Send a request, with a new message ID unless told otherwise."""
         if mid is None:
             mid = self._next_mid
             self._next_mid += 1
         segments = tuple(path.strip("/").split("/")) if path != "/" else ()
-        options = Options.build(uri_path=segments, uri_query=query, accept=accept)
+        options = Options.build(
+            uri_path=segments,
+            uri_query=query,
+            accept=accept,
+            observe=observe,
+            block1=block1,
+            block2=block2,
+        )
         message = Message(code, kind, mid, token, options, payload)
         self.send(encode(message))
         return message

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 
 import pytest
 import trio
 
-from coapsep import Ended, PendingRequest, Request, Router, Server, open_server, serve
+from coapsep import Block, Code, Ended, PendingRequest, Request, Router, Server, open_server, serve
 from coapsep.testing import Network, open_network
 from tests.interop.test_udp_cancellation import SCENARIOS as TRANSPORT
 from tests.shell.cancelling import cancel_at_every_step, public_async_calls
@@ -64,6 +64,40 @@ class Witness:
                 self.handlers -= 1
             return "later"
 
+        @router.put("/upload", stream=True)
+        async def upload(request: Request) -> str:
+            self.handlers += 1
+            try:
+                first = await request.body.__anext__()
+                return f"{len(first) + len(await request.body.read())} bytes"
+            finally:
+                self.handlers -= 1
+
+        @router.get("/clock", observable=True)
+        async def clock(request: Request) -> AsyncGenerator[str, None]:
+            self.handlers += 1
+            try:
+                while True:
+                    yield str(trio.current_time())
+                    await trio.sleep(0.5)
+            finally:
+                self.handlers -= 1
+
+        @router.get("/log")
+        async def log(request: Request) -> AsyncGenerator[bytes, None]:
+            self.handlers += 1
+            try:
+                for _ in range(5):
+                    yield b"x" * 1000
+                    await trio.sleep(0.1)
+            finally:
+                self.handlers -= 1
+
+        @router.get("/door", observable=True)
+        async def door(request: Request) -> str:
+            await trio.sleep(0.1)
+            return "open"
+
         return router
 
 
@@ -110,6 +144,33 @@ async def a_wait_for_being_abandoned(network: Network, peer: Peer, witness: Witn
         await trio.sleep(2)
 
 
+async def a_body_in_blocks(network: Network, peer: Peer, witness: Witness) -> None:
+    async with open_server(witness.router(), transport=network.bind(SERVER)):
+        for number in range(3):
+            peer.request(
+                "/upload",
+                code=Code.PUT,
+                payload=bytes(16),
+                block1=Block(number, more=number < 2, size=16),
+            )
+            await trio.sleep(0.3)
+        for number in range(3):
+            peer.request("/log", block2=Block(number, more=False, size=1024))
+            await trio.sleep(0.3)
+
+
+async def states(network: Network, peer: Peer, witness: Witness) -> None:
+    async with open_server(witness.router(), transport=network.bind(SERVER)) as server:
+        peer.request("/clock", token=b"1", observe=0)
+        peer.request("/door", token=b"2", observe=0)
+        await trio.sleep(0.7)
+        server.notify("/door")
+        await trio.sleep(0.3)
+        peer.request("/clock", token=b"1", observe=1)
+        with trio.move_on_after(1):
+            await server.drain()
+
+
 #: What is called, and a scenario for it.
 SCENARIOS: list[tuple[str, Scenario]] = [
     ("open_server", a_block),
@@ -117,6 +178,9 @@ SCENARIOS: list[tuple[str, Scenario]] = [
     ("Server.drain", a_drain),
     ("PendingRequest.ended", a_wait_for_the_end),
     ("Request.wait_abandoned", a_wait_for_being_abandoned),
+    ("RequestBody.__anext__", a_body_in_blocks),
+    ("RequestBody.read", a_body_in_blocks),
+    ("Server.drain", states),
 ]
 
 

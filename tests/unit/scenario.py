@@ -38,12 +38,14 @@ from coapsep.protocol.events import (
     Event,
     Failure,
     NotificationReceived,
+    ObserverEnded,
     RequestFailed,
     RequestReceived,
     ResponseReceived,
 )
 from coapsep.protocol.held import Body, Topic, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
+from coapsep.protocol.transfer_state import WHOLE, Handling
 from tests.unit import invariants
 
 SERVER = Address("192.0.2.1", 5683)
@@ -289,11 +291,20 @@ class Scenario:
         payload: bytes = b"",
         attachment: object = None,
         observe: bool = False,
+        handling: Handling = WHOLE,
     ) -> ClientExchange:
         """The application asks somebody."""
         session = session or self.peer
         exchange = self.core.send_request(
-            session, kind, code, options, payload, attachment, self.now, observe=observe
+            session,
+            kind,
+            code,
+            options,
+            payload,
+            attachment,
+            self.now,
+            handling=handling,
+            observe=observe,
         )
         self._after()
         return exchange
@@ -307,6 +318,16 @@ class Scenario:
     def cancel(self, exchange: ClientExchange) -> None:
         """The application gives a request or a ping up."""
         self.core.cancel(exchange, self.now)
+        self._after()
+
+    def supply_request(self, exchange: ClientExchange, data: bytes, *, last: bool = False) -> None:
+        """The application produces more of the body of a request."""
+        self.core.supply_request(exchange, data, last=last, now=self.now)
+        self._after()
+
+    def consumed(self, exchange: ClientExchange) -> None:
+        """The application has taken a part of a response."""
+        self.core.consumed(exchange, self.now)
         self._after()
 
     def ask_group(
@@ -375,6 +396,14 @@ class Scenario:
         self.receive(request, session)
         return self.request()
 
+    def open_after_end(self, request: Message) -> Exchange:
+        """A request arrives that ends the observation with its token; its handler runs."""
+        self.receive(request)
+        ended, received = self.events()
+        assert isinstance(ended, ObserverEnded)
+        assert isinstance(received, RequestReceived)
+        return received.exchange
+
     def deferred(self, request: Message, session: Session | None = None) -> Exchange:
         """A request arrives and is deferred at once; its ACK, if any, is looked at."""
         exchange = self.open(request, session)
@@ -428,7 +457,11 @@ class Scenario:
         response: Response = OK,
     ) -> Message:
         """A request to observe, which is answered at once; returns the answer."""
-        exchange = self.open(request, session)
+        self.receive(request, session)
+        *ended, received = self.events()
+        assert all(isinstance(event, ObserverEnded) for event in ended)  # it registers again
+        assert isinstance(received, RequestReceived)
+        exchange = received.exchange
         exchange.topic = Topic(key, None)
         self.respond(exchange, response)
         [answer] = self.sent()

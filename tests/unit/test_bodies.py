@@ -629,7 +629,7 @@ def test_a_huge_chunk_is_not_asked_for_more() -> None:
     s.sent()
     s.events()
     for number in range(1, 1023):
-        answer = later_of_stream(s, get(number, number, 1024))
+        answer = later_of_stream(s, get(number + 1, number, 1024))
         assert answer.options.block2 == Block(number, True, 1024)
         assert s.core.wants_more(body) == (number >= 1020)
     assert len(body.data) <= 1 << 19

@@ -20,8 +20,8 @@ from coapsep.protocol.events import (
     RequestReceived,
     UploadEnded,
 )
-from coapsep.protocol.records import Exchange, Phase
 from coapsep.protocol.held import Upload
+from coapsep.protocol.records import Exchange, Phase
 from tests.unit.scenario import CLIENT, OTHER, Scenario, ack, con
 
 BODY = bytes(range(200))
