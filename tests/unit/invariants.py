@@ -7,7 +7,7 @@ import math
 from coapsep.numbers import Type
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.core import Core
-from coapsep.protocol.held import Held
+from coapsep.protocol.held import Body, Held, Upload
 from coapsep.protocol.observations import Standing
 from coapsep.protocol.records import Asked, ClientExchange, Peer, Phase, Stage
 from coapsep.protocol.timers import Timer
@@ -88,12 +88,14 @@ def _check_storage(core: Core, limits: Limits) -> None:
 
 def _check_held(peer: Peer, held: Held, limits: Limits) -> None:
     assert held
-    kept = [*held.uploads.values(), *held.bodies.values()]
+    kept: list[Upload | Body] = [*held.uploads.values(), *held.bodies.values()]
     assert all(one.peer is peer and not one.over and _is_set(one.timer) for one in kept)
     assert all(upload.key == key for key, upload in held.uploads.items())
     assert all(body.key == key for key, body in held.bodies.items())
     exchanges = peer.exchanges.values()
-    counted = sum(one.counted for one in (*kept, *held.observers.values(), *exchanges))
+    counted = sum(one.counted for one in kept)
+    counted += sum(one.counted for one in held.observers.values())
+    counted += sum(one.counted for one in exchanges)
     # A request whose token was taken over has its body until it is closed.
     assert counted == held.counted or (counted < held.counted and peer.open > len(exchanges))
     assert held.counted <= limits.body_bytes_per_session

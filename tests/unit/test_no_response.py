@@ -93,9 +93,10 @@ def test_a_body_in_blocks_needs_its_2_31() -> None:
 
 def test_a_body_that_is_refused_at_its_first_block() -> None:
     s = Scenario()
-    exchange = s.open(put(26, block1=Block(0, True, 16)))
-    assert s.sent()[0].code is Code.EMPTY  # 4.00: the block is not full
-    assert exchange.phase is Phase.CLOSED
+    s.receive(put(26, block1=Block(0, True, 16)))
+    assert s.sent() == [ack(1)]  # that it is not full is not wanted either
+    assert s.events() == []
+    assert s.nothing_left()
 
 
 def test_nothing_is_kept_of_a_long_response_that_nobody_wants() -> None:
