@@ -17,12 +17,14 @@ from coapsep.client.parts import RequestParts as RequestParts
 from coapsep.client.response import ClientResponse as ClientResponse
 from coapsep.client.response import UnsuccessfulResponse as UnsuccessfulResponse
 from coapsep.client.retry import Retry as Retry
+from coapsep.client.stream import StreamedResponse as StreamedResponse
 from coapsep.client.target import TargetLike as TargetLike
 from coapsep.errors import AsyncAlreadyRegistered as AsyncAlreadyRegistered
 from coapsep.errors import BadGateway as BadGateway
 from coapsep.errors import BadOption as BadOption
 from coapsep.errors import BadRequest as BadRequest
 from coapsep.errors import BadResponse as BadResponse
+from coapsep.errors import BodyChanged as BodyChanged
 from coapsep.errors import CoapError as CoapError
 from coapsep.errors import Conflict as Conflict
 from coapsep.errors import EndpointCrashed as EndpointCrashed
@@ -67,6 +69,7 @@ from coapsep.problem import Problem as Problem
 from coapsep.protocol.events import Undelivered as Undelivered
 from coapsep.protocol.statistics import Counters as Counters
 from coapsep.protocol.statistics import Statistics as Statistics
+from coapsep.protocol.transfer_state import Progress as Progress
 from coapsep.server.body import RequestBody as RequestBody
 from coapsep.server.dispatch import UndeliveredResponse as UndeliveredResponse
 from coapsep.server.pending import AsyncRegistry as AsyncRegistry
@@ -102,6 +105,7 @@ __all__ = [
     "BadResponse",
     "Batch",
     "Block",
+    "BodyChanged",
     "Client",
     "ClientResponse",
     "CoapError",
@@ -133,6 +137,7 @@ __all__ = [
     "PendingRequest",
     "PreconditionFailed",
     "Problem",
+    "Progress",
     "Refused",
     "RemoteProtocolError",
     "Request",
@@ -152,6 +157,7 @@ __all__ = [
     "ServiceUnavailable",
     "Session",
     "Statistics",
+    "StreamedResponse",
     "StreamingResponse",
     "TargetLike",
     "TooManyPending",

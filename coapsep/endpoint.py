@@ -22,6 +22,7 @@ from coapsep.protocol.core import Core
 from coapsep.protocol.events import Event
 from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
+from coapsep.protocol.transfer_state import WHOLE, Handling
 from coapsep.transport.base import Batch, Transport
 
 _logger = logging.getLogger("coapsep.endpoint")
@@ -165,15 +166,36 @@ class Endpoint:
         payload: bytes,
         attachment: object,
         *,
+        handling: Handling = WHOLE,
         observe: bool = False,
     ) -> ClientExchange:
         """Ask a peer. Raises ValueError and LocalProtocolError as ``Core.send_request`` does."""
         now = trio.current_time()
         exchange = self.core.send_request(
-            session, kind, code, options, payload, attachment, now, observe=observe
+            session,
+            kind,
+            code,
+            options,
+            payload,
+            attachment,
+            now,
+            handling=handling,
+            observe=observe,
         )
         self.step()
         return exchange
+
+    def supply_request(self, exchange: ClientExchange, data: bytes, *, last: bool) -> None:
+        """Produce more of the body of a request; one that is over takes no notice."""
+        if not self.over:
+            self.core.supply_request(exchange, data, last=last, now=trio.current_time())
+            self.step()
+
+    def consumed(self, exchange: ClientExchange) -> None:
+        """A part of a response was taken; one that is over takes no notice."""
+        if not self.over:
+            self.core.consumed(exchange, trio.current_time())
+            self.step()
 
     def ping(self, session: Session, attachment: object) -> ClientExchange:
         """See whether a peer is there."""

@@ -11,6 +11,7 @@
         ResetByPeer                  the peer does not take it, and says no more
         PeerUnreachable              there is no way to the peer, or nobody at its port
         BadResponse                  it came, and had to be rejected (also a RemoteProtocolError)
+        BodyChanged                  it became another one while it came, again and again
         UnsuccessfulResponse         it came, and says 4.xx or 5.xx; only raise_for_code()
                                      raises it, and it lives with the response it carries, in
                                      client/response.py
@@ -71,7 +72,12 @@ class PeerUnreachable(RequestFailed):
 
 class BadResponse(RequestFailed, RemoteProtocolError):
     """The response had to be rejected: a critical option that is not understood (RFC 7252
-    section 5.4.1), or more bytes than Limits.datagram_size."""
+    section 5.4.1), more bytes than Limits allow, or blocks that do not fit together."""
+
+
+class BodyChanged(RequestFailed):
+    """The body of the response became another one while it was fetched block by block (RFC 7959
+    section 2.4), and to fetch it anew did not help, or would have run the request again."""
 
 
 class EndpointCrashed(CoapError):

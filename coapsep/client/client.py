@@ -13,23 +13,24 @@ import attrs
 import trio
 
 from coapsep.address import Address, Session
-from coapsep.client.destinations import Destinations
 from coapsep.client.multicast import GroupResponses
 from coapsep.client.observation import Notifications, check_observation
-from coapsep.client.parts import RequestParts, read_parts
+from coapsep.client.parts import Question, RequestParts, read_method, read_parts
 from coapsep.client.response import ClientResponse
-from coapsep.client.retry import Retry
-from coapsep.client.target import Target, TargetLike, Targets, is_group
-from coapsep.client.waiter import Waiter
+from coapsep.client.retry import ONCE, Retry
+from coapsep.client.routes import Routes
+from coapsep.client.stream import StreamedResponse
+from coapsep.client.supply import Supply
+from coapsep.client.target import Target, TargetLike, Targets
+from coapsep.client.waiter import Listener, Waiter
 from coapsep.endpoint import Endpoint
-from coapsep.errors import BadResponse, PeerUnreachable, RequestFailed, RequestTimedOut
+from coapsep.errors import BadResponse, RequestFailed
 from coapsep.message.linkformat import Link, matches
-from coapsep.message.memo import Memo
-from coapsep.message.options import Options
-from coapsep.numbers import Code, ContentFormat, Type
+from coapsep.numbers import Code, ContentFormat
 from coapsep.params import Limits, Tuning
 from coapsep.protocol import events
 from coapsep.protocol.core import Core
+from coapsep.protocol.records import ClientExchange
 from coapsep.protocol.statistics import Statistics
 from coapsep.transport.base import Transport
 
@@ -39,8 +40,6 @@ elif TYPE_CHECKING:  # nothing evaluates it at run time
     from typing_extensions import Unpack
 
 _DISCOVERY = (".well-known", "core")
-#: Addresses that were looked at once.
-_KNOWN = 4096
 
 
 class Client:
@@ -70,12 +69,10 @@ class Client:
         limits = limits or Limits()
         core = Core(self._tuning, limits, self._rng, serves=False)
         self._endpoint = Endpoint(transport, core, limits, self._on_event)
-        self._retry = retry or Retry(attempts=1)
+        self._retry = retry or ONCE
         self._targets = Targets()
-        self._destinations = Destinations(self._ping)
-        self._waiters: set[Waiter | Notifications] = set()
-        self._listeners: set[GroupResponses] = set()
-        self._groups: Memo[Address, bool] = Memo(_KNOWN)
+        self._routes = Routes(self._endpoint, self._ping)
+        self._listeners: set[Listener] = set()
 
     # -- asking ----------------------------------------------------------------------
 
@@ -90,29 +87,29 @@ class Client:
 
         ``target`` is a URI, such as ``"coap://[::1]/a?b=c"``, or an ``Address``; ``path`` may
         say more, such as ``"/a?b=c"`` or ``["a"]``. If a name has several addresses, the first
-        one that answers a ping is asked.
+        one that answers a ping is asked. Bodies of any length go and come in blocks where that
+        is needed (RFC 7959); the response is whole, and not longer than ``Limits.body_size``.
 
         How long to wait is yours to say, with ``trio.fail_after``.
 
         Raises a RequestFailed: RequestTimedOut if nobody acknowledged it, ResetByPeer,
-        PeerUnreachable, BadResponse. ValueError or TypeError if it is no request that can be
-        sent; LocalProtocolError if it remembers ``Limits.peers`` peers already;
+        PeerUnreachable, BadResponse, BodyChanged. ValueError or TypeError if it is no request
+        that can be sent; LocalProtocolError if it remembers ``Limits.peers`` peers already;
         ``trio.ClosedResourceError`` if the client is closed.
         """
-        method = _read_method(method)
+        method = read_method(method)
         wanted = self._targets.read(target, path, parts.get("query", ()))
-        options, payload = read_parts(parts, wanted.options)
-        kind = Type.CON if parts.get("confirmable", True) else Type.NON
-        retry = parts.get("retry", self._retry)
+        question = read_parts(parts, wanted.options)
+        retry = parts.get("retry", self._retry) if question.source is None else ONCE
         attempt = 0
         while True:
             attempt += 1
             outcome: ClientResponse | RequestFailed
             try:
-                outcome = await self._ask(wanted, kind, method, options, payload)
+                outcome = await self._ask(wanted, method, question)
             except RequestFailed as exc:
                 outcome = exc
-                self._reconsider(wanted, exc)
+                self._routes.reconsider(wanted, exc)
                 wait = retry.wait_after(exc, method, attempt, self._rng)
                 if wait is None:
                     raise
@@ -171,11 +168,11 @@ class Client:
         does.
         """
         wanted = self._targets.read(target)
-        address = wanted.address or await self._destinations.find(wanted.host, wanted.port)
+        address = await self._routes.find(wanted)
         try:
             return await self._ping(address)
         except RequestFailed as exc:
-            self._reconsider(wanted, exc)
+            self._routes.reconsider(wanted, exc)
             raise
 
     async def discover(self, target: TargetLike, /, **wanted: str | int) -> tuple[Link, ...]:
@@ -197,6 +194,46 @@ class Client:
         except ValueError as exc:
             raise BadResponse(f"{response.peer} does not list its resources: {exc}") from exc
         return tuple(link for link in links if matches(link, query))
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: Code,
+        target: TargetLike,
+        path: str | Sequence[str] = "",
+        **parts: Unpack[RequestParts],
+    ) -> AsyncGenerator[StreamedResponse, None]:
+        """Ask, and take the body of the response as it comes, however long it is (RFC 7959).
+
+        ::
+
+            async with client.stream(Code.GET, "coap://[::1]/firmware") as response:
+                async for part in response:
+                    file.write(part)
+
+        Entering waits for the first block, and raises as ``request`` does. An error is a
+        response like any other: look at ``response.code``. Leaving the block early ends it.
+        Nothing is asked again after a failure, so ``retry`` is refused with TypeError.
+        """
+        method = read_method(method)
+        if "retry" in parts:
+            raise TypeError("a response that streams is not retried: enter a new block")
+        wanted = self._targets.read(target, path, parts.get("query", ()))
+        question = read_parts(parts, wanted.options)
+        session = await self._routes.session_of(wanted)
+        supply = None if question.source is None else Supply(question.source)
+        response = StreamedResponse(self._endpoint, session.peer, supply, question.progress)
+        exchange = self._begin(session, method, question, response, streams=True)
+        try:
+            try:
+                await response.begin(exchange)
+            except RequestFailed as exc:
+                self._routes.reconsider(wanted, exc)
+                raise
+            yield response
+        finally:
+            self._end(response, exchange)
+            response.leave()
 
     @asynccontextmanager
     async def observe(
@@ -227,27 +264,23 @@ class Client:
         for an error; the iteration raises what ends it: see ``Notifications``. Nothing is asked
         again after a failure, so ``retry`` is refused with TypeError.
         """
-        method = _read_method(method)
+        method = read_method(method)
         check_observation(method, buffer, parts)
         wanted = self._targets.read(target, path, parts.get("query", ()))
-        options, payload = read_parts(parts, wanted.options)
-        kind = Type.CON if parts.get("confirmable", True) else Type.NON
-        session = await self._session_of(wanted)
+        question = read_parts(parts, wanted.options)
+        question.must_be_one_message("a request that observes")
+        session = await self._routes.session_of(wanted)
         states = Notifications(session.peer, buffer)
-        exchange = self._endpoint.request(
-            session, kind, method, options, payload, states, observe=True
-        )
-        self._waiters.add(states)
+        exchange = self._begin(session, method, question, states, observe=True)
         try:
             try:
                 await states.begin()
             except RequestFailed as exc:
-                self._reconsider(wanted, exc)
+                self._routes.reconsider(wanted, exc)
                 raise
             yield states
         finally:
-            self._waiters.discard(states)
-            self._endpoint.cancel(exchange)
+            self._end(states, exchange)
             states.end()
 
     @asynccontextmanager
@@ -275,25 +308,27 @@ class Client:
         Raises ValueError if the target is no multicast address, PeerUnreachable if there is
         no way to it.
         """
-        method = _read_method(method)
-        unfit = parts.keys() & {"confirmable", "retry"}
+        method = read_method(method)
+        unfit = parts.keys() & {"confirmable", "retry", "block_size", "progress"}
         if unfit:
             # Several that acknowledge, or several copies, would be a flood (section 8.1).
             raise TypeError(f"a group is asked once, with a NON: no {', '.join(sorted(unfit))}")
         if not (isinstance(seconds, int | float) and seconds > 0):
             raise ValueError(f"seconds must be a positive number, not {seconds!r}")
         wanted = self._targets.read(target, path, parts.get("query", ()))
-        options, payload = read_parts(parts, wanted.options)
-        if wanted.address is None:
-            destination = await self._destinations.find(wanted.host, wanted.port)
-        else:
-            destination = wanted.address
-        if not self._is_group(destination):
+        question = read_parts(parts, wanted.options)
+        question.must_be_one_message("a request to a group")
+        destination = await self._routes.find(wanted)
+        if not self._routes.is_group(destination):
             raise ValueError(f"{destination} is no multicast address: ask it with request()")
         await trio.lowlevel.checkpoint()
         responses = GroupResponses(trio.current_time() + seconds)
         exchange = self._endpoint.request_group(
-            self._session_to(destination), method, options, payload, responses
+            self._routes.session_to(destination),
+            method,
+            question.options,
+            question.payload,
+            responses,
         )
         self._listeners.add(responses)
         try:
@@ -322,91 +357,64 @@ class Client:
 
     def _wake_all(self) -> None:
         """It runs no more, and nobody waits for ever."""
-        for waiter in self._waiters:
-            waiter.wake(None)
         for listener in self._listeners:
-            listener.end(closed=True)
+            listener.close()
 
-    async def _ask(
-        self, wanted: Target, kind: Type, method: Code, options: Options, payload: bytes
-    ) -> ClientResponse:
-        session = await self._session_of(wanted)
-        waiter = Waiter()
-        exchange = self._endpoint.request(session, kind, method, options, payload, waiter)
-        self._waiters.add(waiter)
+    def _begin(
+        self,
+        session: Session,
+        method: Code,
+        question: Question,
+        listener: Listener,
+        *,
+        observe: bool = False,
+        streams: bool = False,
+    ) -> ClientExchange:
+        handling = question.handling
+        if streams:
+            handling = attrs.evolve(handling, download_streams=True)
+        kind, options, payload = question.kind, question.options, question.payload
+        exchange = self._endpoint.request(
+            session, kind, method, options, payload, listener, handling=handling, observe=observe
+        )
+        self._listeners.add(listener)
+        return exchange
+
+    def _end(self, listener: Listener, exchange: ClientExchange) -> None:
+        self._listeners.discard(listener)
+        self._endpoint.cancel(exchange)
+
+    async def _ask(self, wanted: Target, method: Code, question: Question) -> ClientResponse:
+        session = await self._routes.session_of(wanted)
+        supply = None if question.source is None else Supply(question.source)
+        waiter = Waiter(supply, question.progress)
+        exchange = self._begin(session, method, question, waiter)
         try:
+            if supply is not None:
+                await supply.run(
+                    lambda data, last: self._endpoint.supply_request(exchange, data, last=last)
+                )
             message = await waiter.wait()
         finally:
-            self._waiters.discard(waiter)
-            self._endpoint.cancel(exchange)
+            self._end(waiter, exchange)
         return ClientResponse(message.code, message.options, message.payload, session.peer)
 
     async def _ping(self, address: Address) -> float:
-        if self._is_group(address):
+        if self._routes.is_group(address):
             raise ValueError(f"{address} is a group: a ping is for one peer")
-        session = self._session_to(address)
+        session = self._routes.session_to(address)
         began = trio.current_time()
         waiter = Waiter()
         exchange = self._endpoint.ping(session, waiter)
-        self._waiters.add(waiter)
+        self._listeners.add(waiter)
         try:
             await waiter.wait()
         finally:
-            self._waiters.discard(waiter)
-            self._endpoint.cancel(exchange)
+            self._end(waiter, exchange)
         return trio.current_time() - began
 
-    def _reconsider(self, wanted: Target, failure: RequestFailed) -> None:
-        """The address that was chosen for a name may have been the wrong one."""
-        if wanted.address is None and isinstance(failure, RequestTimedOut | PeerUnreachable):
-            self._destinations.forget(wanted.host, wanted.port)
-
-    async def _session_of(self, wanted: Target) -> Session:
-        """The session with the one peer that is asked."""
-        destination = wanted.address
-        if destination is None:
-            destination = await self._destinations.find(wanted.host, wanted.port)
-        if self._is_group(destination):
-            raise ValueError(f"{destination} is a group: ask it with multicast()")
-        return self._session_to(destination)
-
-    def _session_to(self, address: Address) -> Session:
-        if self._endpoint.over:
-            raise trio.ClosedResourceError("the client was closed")
-        try:
-            return self._endpoint.transport.session_to(address)
-        except OSError as exc:
-            raise PeerUnreachable(f"{address}: {exc.strerror or exc}") from exc
-
-    def _is_group(self, address: Address) -> bool:
-        known = self._groups.entries.get(address)
-        if known is None:
-            known = is_group(address)
-            self._groups.keep(address, known)
-        return known
-
     def _on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.ResponseReceived | events.RequestFailed):
-            waiter = event.exchange.attachment
-            assert isinstance(waiter, Waiter | Notifications)
-            waiter.wake(event.message if isinstance(event, events.ResponseReceived) else event)
-        elif isinstance(event, events.NotificationReceived):
-            states = event.exchange.attachment
-            assert isinstance(states, Notifications)
-            states.add(event.message)
-        elif isinstance(event, events.GroupResponse):
+        if isinstance(event, events.ClientEvent):
             listener = event.exchange.attachment
-            assert isinstance(listener, GroupResponses)
-            listener.add(event.message, event.session)
-        elif isinstance(event, events.GroupRequestFailed):
-            listener = event.exchange.attachment
-            assert isinstance(listener, GroupResponses)
-            text = f"{events.Failure.UNREACHABLE.value}: {event.detail}"
-            listener.fail(PeerUnreachable(f"{event.exchange.session.peer}: {text}"))
-
-
-def _read_method(method: Code) -> Code:
-    method = Code(method)
-    if not method.is_request:
-        raise ValueError(f"{method} is not a method")
-    return method
+            assert isinstance(listener, Listener)
+            listener.handle(event)

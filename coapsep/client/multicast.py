@@ -6,15 +6,16 @@ import trio
 
 from coapsep.address import Session
 from coapsep.client.response import ClientResponse
-from coapsep.client.waiter import raise_closed
+from coapsep.client.waiter import Listener, raise_closed
 from coapsep.errors import PeerUnreachable
 from coapsep.message.message import Message
+from coapsep.protocol import events
 
 #: Responses that wait for a listener who is slow; later ones are dropped.
 _BUFFER = 4096
 
 
-class GroupResponses:
+class GroupResponses(Listener):
     """An async iterator of responses that ends at its deadline.
 
     ``Client.multicast`` makes one. A server may answer at any moment of its leisure, and any
@@ -49,8 +50,32 @@ class GroupResponses:
 
     # -- for the client --------------------------------------------------------------
 
-    def add(self, message: Message, session: Session) -> None:
-        """One more has come."""
+    def handle(self, event: events.ClientEvent) -> None:
+        """One more has come, or the request did not leave, so that none will come."""
+        if isinstance(event, events.GroupResponse):
+            self._add(event.message, event.session)
+        elif isinstance(event, events.GroupRequestFailed):
+            text = f"{events.Failure.UNREACHABLE.value}: {event.detail}"
+            self._failure = PeerUnreachable(f"{event.exchange.session.peer}: {text}")
+            self.end()
+
+    def check(self) -> None:
+        """Raise what it failed with, if it has."""
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """No more will come."""
+        self._send.close()
+
+    def close(self) -> None:
+        """The client has ended."""
+        self._closed = True
+        self.end()
+
+    # -- inside ----------------------------------------------------------------------
+
+    def _add(self, message: Message, session: Session) -> None:
         if trio.current_time() >= self._deadline:
             return
         response = ClientResponse(message.code, message.options, message.payload, session.peer)
@@ -58,18 +83,3 @@ class GroupResponses:
             self._send.send_nowait(response)
         except trio.WouldBlock:
             self.dropped += 1
-
-    def fail(self, failure: PeerUnreachable) -> None:
-        """The request did not leave, so none will come."""
-        self._failure = failure
-        self._send.close()
-
-    def check(self) -> None:
-        """Raise what it failed with, if it has."""
-        if self._failure is not None:
-            raise self._failure
-
-    def end(self, *, closed: bool = False) -> None:
-        """No more will come, because nobody listens, or because the client is closed."""
-        self._closed = closed
-        self._send.close()

@@ -9,7 +9,8 @@ import trio
 from coapsep.address import Address
 from coapsep.client.parts import RequestParts
 from coapsep.client.response import ClientResponse, UnsuccessfulResponse
-from coapsep.client.waiter import error_of, raise_closed
+from coapsep.client.waiter import Listener, error_of, raise_closed
+from coapsep.errors import RequestFailed
 from coapsep.message.message import Message
 from coapsep.numbers import Code
 from coapsep.protocol import events
@@ -18,7 +19,7 @@ from coapsep.protocol import events
 _OBSERVE = (Code.GET, Code.FETCH)
 
 
-class Notifications:
+class Notifications(Listener):
     """An async iterator of the states of a resource, the newest ones; ``Client.observe`` makes it.
 
     Observing is about the present state: what is not taken in time gives way to what is newer,
@@ -41,7 +42,7 @@ class Notifications:
         self._news = trio.Event()
         self._over = False
         self._closed = False
-        self._failure: events.RequestFailed | ClientResponse | None = None
+        self._failure: RequestFailed | None = None
 
     def __aiter__(self) -> Notifications:
         return self
@@ -62,25 +63,25 @@ class Notifications:
         if not self._buffer:
             await self._complain()
 
-    def add(self, message: Message) -> None:
-        """A new state has come, and others will."""
-        self.observed = True
-        self._keep(message)
+    def handle(self, event: events.ClientEvent) -> None:
+        """Keep a new state, or note how it has ended."""
+        if isinstance(event, events.NotificationReceived):
+            self.observed = True
+            self._keep(event.message)
+        elif isinstance(event, events.ResponseReceived):
+            if event.message.code.is_success:
+                self._keep(event.message)
+            else:
+                self._failure = UnsuccessfulResponse(self._read(event.message))
+            self.end()
+        elif isinstance(event, events.RequestFailed):
+            self._failure = error_of(event)
+            self.end()
 
-    def wake(self, outcome: Message | events.RequestFailed | None) -> None:
-        """It is over with a last response, with a failure, or because the client is closed."""
-        if self._over:
-            return
-        self._over, self.observed = True, False
-        if outcome is None:
-            self._closed = True
-        elif isinstance(outcome, events.RequestFailed):
-            self._failure = outcome
-        elif outcome.code.is_success:
-            self._keep(outcome)
-        else:
-            self._failure = self._read(outcome)
-        self._news.set()
+    def close(self) -> None:
+        """The client has ended."""
+        self._closed = not self._over
+        self.end()
 
     def end(self) -> None:
         """Nobody is interested any more."""
@@ -106,10 +107,8 @@ class Notifications:
         """Raise what it ended with, unless it ended well."""
         if self._closed:
             await raise_closed()
-        if isinstance(self._failure, ClientResponse):
-            raise UnsuccessfulResponse(self._failure)
         if self._failure is not None:
-            raise error_of(self._failure)
+            raise self._failure
 
 
 def check_observation(method: Code, buffer: int, parts: RequestParts) -> None:

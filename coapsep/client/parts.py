@@ -7,16 +7,15 @@ from typing import TypedDict
 
 import attrs
 
-from coapsep.client.retry import Retry
+from coapsep.client.retry import ONCE, Retry
 from coapsep.message.options import EMPTY, Options
-from coapsep.numbers import BLOCK_SIZES, ContentFormat, OptionNumber, Type
+from coapsep.numbers import BLOCK_SIZES, Code, ContentFormat, OptionNumber, Type
 from coapsep.protocol.transfer_state import WHOLE, Handling, Progress
 
 #: What the options of a request may take beside one block of its body, bytes.
 _MOST_OPTIONS = 60_000
 #: What a request of one message may have as its payload, bytes (RFC 7252 section 4.6).
 _ONE_MESSAGE = 1024
-_ONCE = Retry(attempts=1)
 
 
 class RequestParts(TypedDict, total=False):
@@ -77,6 +76,14 @@ class Question:
             )
 
 
+def read_method(method: Code) -> Code:
+    """A request's code. Raises ValueError for what is no method."""
+    method = Code(method)
+    if not method.is_request:
+        raise ValueError(f"{method} is not a method")
+    return method
+
+
 def read_parts(parts: RequestParts, uri_options: Options) -> Question:
     """All that a request consists of. Raises TypeError or ValueError for what none can have."""
     unknown = parts.keys() - RequestParts.__annotations__.keys()
@@ -101,9 +108,9 @@ def read_parts(parts: RequestParts, uri_options: Options) -> Question:
         raise TypeError(
             f"a payload is bytes, str or an async iterable, not {type(payload).__name__}"
         )
-    if not isinstance(parts.get("retry", _ONCE), Retry):
+    if not isinstance(parts.get("retry", ONCE), Retry):
         raise TypeError(f"retry is a Retry, such as Retry(attempts=1), not {parts['retry']!r}")
-    if source is not None and parts.get("retry", _ONCE).attempts > 1:
+    if source is not None and parts.get("retry", ONCE).attempts > 1:
         raise TypeError("a payload that streams can be sent once: no retry")
     kind = Type.CON if parts.get("confirmable", True) else Type.NON
     named = Options.build(

@@ -62,6 +62,17 @@ class ClientResponse:
         return self.options.content_format
 
     @property
+    def etag(self) -> bytes | None:
+        """What names this very representation; None where the server does not say."""
+        etags = self.options.etags
+        return etags[0] if etags else None
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        """The path of what a POST has created, one string a segment (RFC 7252 section 5.10.7)."""
+        return self.options.location_path
+
+    @property
     def max_age(self) -> int:
         """Seconds for which it is fresh (RFC 7252 section 5.10.5)."""
         max_age = self.options.max_age

@@ -19,7 +19,7 @@ class Retry:
     request, so it is repeated whatever its method. One that cannot be reached, or did not
     answer in time, may have acted: only an idempotent request is repeated (RFC 7252 section
     5.1), after a pause that doubles. The message layer has repeated the same message several
-    times before that.
+    times before that. A payload that streams is sent once: it is there no more.
     """
 
     attempts: int = attrs.field(default=3)
@@ -64,3 +64,7 @@ class Retry:
             doubled = 2.0 ** min(attempt - 1, 1000)  # no float holds much more
             return min(self.pause * doubled * rng.uniform(1.0, 1.5), self.longest_wait)
         return None
+
+
+#: Ask once, whatever happens.
+ONCE = Retry(attempts=1)

@@ -44,7 +44,6 @@ class StreamedResponse(Listener):
         self._supply = supply
         self._progress = progress
         self._news = trio.Event()
-        self._begun = False
         self._part: bytes | None = None
         self._last = False
         self._closed = False
@@ -85,6 +84,11 @@ class StreamedResponse(Listener):
                 if self._last:
                     raise StopAsyncIteration
                 await self._wait()
+
+    async def read(self) -> bytes:
+        """All that was not taken yet, joined. Raises as the iteration does."""
+        parts = [part async for part in self]
+        return b"".join(parts)
 
     # -- for the client --------------------------------------------------------------
 

@@ -14,15 +14,17 @@ from coapsep.address import Session
 from coapsep.message.codec import Codec, empty
 from coapsep.message.message import Message
 from coapsep.message.options import Options
-from coapsep.numbers import Code, Type
+from coapsep.numbers import Code, OptionNumber, Type
 from coapsep.params import Tuning
 from coapsep.protocol.dedup import Dedup
 from coapsep.protocol.events import Event, GroupRequestFailed, GroupResponse
 from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import GroupExchange
-from coapsep.protocol.requests import UNDERSTOOD
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.tokens import draw_token
+
+#: Critical options of a response on which this acts (section 5.4.1).
+UNDERSTOOD = frozenset({OptionNumber.BLOCK2})
 
 
 class Groups:
@@ -86,12 +88,13 @@ class Groups:
         if exchange is None or response.type is Type.ACK:
             return False
         options = response.options
-        if options.faulty or not options.critical <= UNDERSTOOD:
+        if options.faulty or not options.critical <= UNDERSTOOD or not _is_whole(options):
             return False  # rejected as any other (section 5.4.1); the others may do better
         if not self._remember(response, session, now):
             return False
         self._counters.responses += 1
-        self._events.append(GroupResponse(exchange, response, session))
+        whole = attrs.evolve(response, options=options.without(OptionNumber.BLOCK2))
+        self._events.append(GroupResponse(exchange, whole, session))
         return True
 
     def unsent(self, data: bytes, session: Session, detail: str) -> None:
@@ -125,3 +128,9 @@ class Groups:
             self._dedup.store(entry, ack, now)
         self._dedup.complete(entry)
         return True
+
+
+def _is_whole(options: Options) -> bool:
+    """Whether a response says that it is no more than one block. Others are not put together."""
+    block = options.block2
+    return block is None or (block.is_valid and block.number == 0 and not block.more)

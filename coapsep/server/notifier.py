@@ -38,6 +38,7 @@ class _Question:
     payload: bytes
 
 
+_Pass: TypeAlias = Callable[[Request], Awaitable[None]]
 Settle: TypeAlias = Callable[[Request, Answer], None]
 
 
@@ -48,12 +49,14 @@ class Notifier:
         self,
         endpoint: Endpoint,
         nursery: trio.Nursery,
+        guard: Callable[[Request, _Pass], Awaitable[None]],
         run: Callable[[Request], Awaitable[Answer]],
         settle: Settle,
         failed: Callable[[Request, Exception], Response],
     ) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
+        self._guard = guard
         self._run = run
         self._settle = settle
         self._failed = failed
@@ -74,8 +77,7 @@ class Notifier:
         knows which state it shows: the handler is asked again."""
         _, calls = _attachment_of(observer)
         if not observer.over and self._notified.get(observer.topic.key, self._forgotten) > calls:
-            with suppress(trio.ClosedResourceError):
-                self._ask_for((observer,))
+            self._ask_for((observer,))
 
     def notify(self, path: str) -> None:
         """The state of this path has changed: ask its handler, and tell its observers.
@@ -131,36 +133,45 @@ class Notifier:
             scope.cancel()
 
     def _ask_for(self, observers: Iterable[Observer]) -> None:
-        asking = (one for one in observers if one not in self._generators)
-        for question in dict.fromkeys(map(_question_of, asking)):
+        for observer in observers:
+            question = _question_of(observer)
+            if observer in self._generators:
+                continue
             if question not in self._asked:
-                try:
-                    self._nursery.start_soon(self._ask, question, name="a notification")
-                except RuntimeError as exc:
-                    raise trio.ClosedResourceError("the server has stopped") from exc
+                self._begin(question)
             self._asked[question] = True
+
+    def _begin(self, question: _Question) -> None:
+        with suppress(RuntimeError):  # the nursery is closed: the server has just stopped
+            self._nursery.start_soon(self._ask, question, name="a notification")
 
     async def _ask(self, question: _Question) -> None:
         core = self._endpoint.core
+        self._asked[question] = False
+        observers = tuple(
+            observer
+            for observer in core.observers_of(question.path)
+            if observer not in self._generators and _question_of(observer) == question
+        )
         try:
-            while self._asked[question]:
-                self._asked[question] = False
-                observers = tuple(
-                    observer
-                    for observer in core.observers_of(question.path)
-                    if observer not in self._generators and _question_of(observer) == question
-                )
-                if not observers:
-                    return
+            if observers:
                 exchange = core.open_notification(observers)
                 request = _attachment_of(observers[0])[0]._copy(exchange, None, None)
                 exchange.attachment = request
-                self._settle(request, await self._run(request))
-                pending = exchange.attachment
-                if isinstance(pending, PendingRequest):
-                    await pending.ended
+                await self._guard(request, self._pass)
         finally:
-            del self._asked[question]
+            # In another task: the handler may have left a scope open in this one.
+            if self._asked[question]:
+                self._begin(question)
+            else:
+                del self._asked[question]
+
+    async def _pass(self, request: Request) -> None:
+        exchange = request._exchange
+        self._settle(request, await self._run(request))
+        pending = exchange.attachment
+        if isinstance(pending, PendingRequest):
+            await pending.ended
 
 
 def _key_of(path: tuple[str, ...]) -> tuple[str, ...]:

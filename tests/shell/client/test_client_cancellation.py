@@ -277,9 +277,8 @@ async def judge(scenario: Scenario, arm: Callable[[trio.CancelScope], None]) -> 
             assert trio.lowlevel.current_statistics().tasks_living - world.handlers == tasks
             farewells = deregistrations(client)
             assert client.statistics().own_requests == farewells
-            assert not client._waiters
             assert not client._listeners
-            assert not client._destinations._searches
+            assert not client._routes.destinations._searches
             await assert_the_next_one_leaves_at_once(client, world, behind=farewells)
             await trio.sleep(300)
             assert_nothing_else_was_sent(world, sent)

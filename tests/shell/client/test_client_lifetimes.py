@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from coapsep import (
+    Address,
     Batch,
     Client,
     ClientResponse,
@@ -27,6 +28,8 @@ from coapsep import (
     run_client,
 )
 from coapsep.client.waiter import Waiter
+from coapsep.protocol.events import Failure, RequestFailed, ResponseReceived
+from coapsep.protocol.records import ClientExchange, Peer
 from coapsep.testing import Network
 from coapsep.transport.base import Refused
 from tests.shell.client.asking import HELLO, PEER, SLOW
@@ -326,8 +329,11 @@ async def test_a_response_that_came_in_time_is_not_lost_with_the_client(
 async def test_the_first_word_on_an_outcome_counts(autojump_clock: MockClock) -> None:
     message = Message(Code.CONTENT, Type.ACK, 1)
     waiter = Waiter()
-    waiter.wake(message)
-    waiter.wake(None)
+    session = Session(Address("10.0.0.9", 1), Address("10.0.0.1", 5683))
+    exchange = ClientExchange(Peer(session, 0.0), b"", message, b"")
+    waiter.handle(ResponseReceived(exchange, message))
+    waiter.handle(RequestFailed(exchange, Failure.RESET))
+    waiter.close()
     assert await waiter.wait() is message
 
 

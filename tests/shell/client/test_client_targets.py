@@ -188,12 +188,21 @@ async def test_ipv6_in_all_its_spellings_is_one_peer(
         ((PEER,), {"query": [1]}, TypeError, "but one of them is 1"),
         ((PEER,), {"query": None}, TypeError, r"such as \['a=1'\], not None"),
         ((PEER,), {"query": ["x" * 256]}, ValueError, "0 to 255 bytes long"),
-        ((PEER,), {"payload": bytearray(b"x")}, TypeError, "bytes or str, not bytearray"),
-        ((PEER,), {"payload": None}, TypeError, "bytes or str, not NoneType"),
-        ((PEER,), {"payload": {"a": 1}}, TypeError, "bytes or str, not dict"),
-        ((PEER,), {"payload": bytes(65_001)}, ValueError, "does not fit in a datagram"),
+        (
+            (PEER,),
+            {"payload": bytearray(b"x")},
+            TypeError,
+            "bytes, str or an async iterable, not bytearray",
+        ),
+        ((PEER,), {"payload": None}, TypeError, "or an async iterable, not NoneType"),
+        ((PEER,), {"payload": {"a": 1}}, TypeError, "or an async iterable, not dict"),
+        ((PEER,), {"block_size": 48}, ValueError, r"16, 32, 64 \.\.\. 1024 bytes, not 48"),
+        ((PEER,), {"block_size": "64"}, ValueError, "not '64'"),
+        ((PEER,), {"progress": 1}, TypeError, "called with each step, and 1 cannot be"),
+        ((PEER,), {"etags": [b"123456789"]}, ValueError, "1 to 8 bytes long"),
+        ((PEER,), {"if_match": b"1"}, TypeError, "takes a sequence of values"),
         ((PEER,), {"payload": "\udc80"}, ValueError, "utf-8"),
-        ((PEER, ["x" * 250] * 300), {}, ValueError, "does not fit in a datagram"),
+        ((PEER, ["x" * 250] * 300), {}, ValueError, "do not fit in a datagram"),
         ((PEER,), {"content_format": "json"}, TypeError, "does not take 'json'"),
         ((PEER,), {"content_format": 65_536}, ValueError, "0 to 2 bytes long"),
         ((PEER,), {"accept": -1}, ValueError, "no negative number"),
@@ -259,12 +268,13 @@ async def test_a_part_that_is_the_default_is_no_mistake(
     assert response.text == "hello"
 
 
-async def test_the_largest_payload_leaves(
+async def test_a_payload_of_any_size_leaves(
     autojump_clock: MockClock, network: Network, client: Client
 ) -> None:
+    """Block by block (RFC 7959): the first one has an option of its number, and one of the size."""
     with trio.move_on_after(1):
-        await client.put(PEER, payload=bytes(65_000))
-    assert [len(sent.data) for sent in network.trace] == [65_000 + 4 + 8 + 1]
+        await client.put(PEER, payload=bytes(100_000_000))
+    assert [len(sent.data) for sent in network.trace] == [4 + 8 + 3 + 6 + 1 + 1024]
 
 
 async def test_thousands_of_targets_are_not_all_remembered(
@@ -280,6 +290,6 @@ async def test_thousands_of_targets_are_not_all_remembered(
         assert client.statistics().own_requests == 0
         await trio.sleep(300)
         assert client.statistics().peers == 0
-        kept = len(client._targets._memo.entries), len(client._groups.entries)
+        kept = len(client._targets._memo.entries), len(client._routes.groups.entries)
     assert max(kept) <= 4096
     assert [sent.message.type for sent in network.trace] == [Type.NON] * 5000
