@@ -168,6 +168,8 @@ class Responses:
                 own_response = Response(own.code, own.payload, options=own.options)
                 self._send_non(exchange, own_response, now)
             self._transmissions.cancel(exchange.transmission, now)
+        if exchange.observer is not None:
+            self._observers.remove(exchange.observer, now)
         self._exchanges.close(exchange, now)
 
     # -- inside ----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from coapsep import BadResponse, Client
 from coapsep.testing import ScriptedPeer
-from tests.figures.sides import Sensor, ask_while_playing
+from tests.figures.sides import ask_while_playing
 
 
 async def test_figure_2_by_our_client(
@@ -27,31 +27,3 @@ async def test_figure_2_by_our_client(
     )
     assert isinstance(outcome.failure, BadResponse)
     await as_server.expect_nothing()
-
-
-async def test_figure_3_by_our_server(
-    autojump_clock: MockClock, as_client: ScriptedPeer, sensor: Sensor
-) -> None:
-    """A block that the client asks for is refused (RFC 7252 section 5.4.1)."""
-    await as_client.play(
-        """
-        --> CON [MID=0x04d2], GET, /temperature, 2:0/0/64
-        <-- ACK [MID=0x04d2], 4.02 Bad Option, ...
-        """
-    )
-    await as_client.expect_nothing()
-    assert sensor.asked == 0
-
-
-async def test_figure_7_by_our_server(
-    autojump_clock: MockClock, as_client: ScriptedPeer, sensor: Sensor
-) -> None:
-    """The first block of a body is refused, not taken for the whole."""
-    await as_client.play(
-        """
-        --> CON [MID=0x04d2], PUT, /options, 1:0/1/128, "the first of several"
-        <-- ACK [MID=0x04d2], 4.02 Bad Option, ...
-        """
-    )
-    await as_client.expect_nothing()
-    assert sensor.asked == 0
