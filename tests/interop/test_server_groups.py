@@ -484,7 +484,7 @@ async def test_an_interface_that_goes_away(wire: TwoHosts, everywhere: Listener)
         sock.sendto(b"who?", ("ff02::fd", port_of(transport)))
         session = await next_session(everywhere, b"who?")
     ip("link delete w0")
-    with pytest.raises(OSError, match="No such device|Invalid argument|unreachable|assign"):
+    with pytest.raises(OSError, match=r"No such device|Invalid argument|unreachable|assign"):
         transport.send(b"here", session.unicast)
     with asking("127.0.0.1", "lo") as sock:
         sock.sendto(b"who?", (NODES, port_of(transport)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from coapsep import Code, Message, NotFound, Request, Response, Router, Server
 from coapsep.cli.exits import Exit

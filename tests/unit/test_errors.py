@@ -24,6 +24,7 @@ PARENTS: dict[type[Exception], type[Exception]] = {
     errors.ResetByPeer: errors.RequestFailed,
     errors.PeerUnreachable: errors.RequestFailed,
     errors.BadResponse: errors.RequestFailed,
+    errors.BodyChanged: errors.RequestFailed,
     UnsuccessfulResponse: errors.RequestFailed,
     errors.EndpointCrashed: errors.CoapError,
     errors.ResponseError: errors.CoapError,

@@ -96,6 +96,18 @@ class World:
             finally:
                 self.handlers -= 1
 
+        @router.get("/long")
+        def long(request: Request) -> bytes:
+            return bytes(3000)
+
+        @router.put("/upload", stream=True)
+        async def upload(request: Request) -> str:
+            self.handlers += 1
+            try:
+                return str(len(await request.body.read()))
+            finally:
+                self.handlers -= 1
+
         @router.get("/busy")
         def busy(request: Request) -> Response:
             return Response(Code.SERVICE_UNAVAILABLE, max_age=1)
@@ -223,6 +235,42 @@ async def multicast_to_a_name(client: Client, world: World) -> None:
             pass
 
 
+async def in_blocks(client: Client, world: World) -> None:
+    assert len((await client.get(URI, "/long")).payload) == 3000
+    assert (await client.put(URI, "/upload", payload=bytes(3000))).text == "3000"
+
+
+async def streamed(client: Client, world: World) -> None:
+    async with client.stream(Code.GET, URI, "/long") as response:
+        async for _ in response:
+            await trio.sleep(0.01)
+
+
+async def streamed_and_read(client: Client, world: World) -> None:
+    async with client.stream(Code.GET, URI, "/long") as response:
+        assert len(await response.read()) == 3000
+
+
+async def streamed_and_left(client: Client, world: World) -> None:
+    async with client.stream(Code.GET, URI, "/long") as response:
+        await anext(response)
+
+
+async def produced(client: Client, world: World) -> None:
+    world.handlers += 1
+    try:
+        async with client.stream(Code.PUT, URI, "/upload", payload=pieces()) as response:
+            assert await response.read() == b"3000"
+    finally:
+        world.handlers -= 1
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(3):
+        yield bytes(1000)
+        await trio.sleep(0.01)
+
+
 #: What is called, and a scenario for it. tests/shell/test_cancellation.py sees to it that no
 #: public call is missing.
 SCENARIOS: list[tuple[str, Scenario]] = [
@@ -246,6 +294,13 @@ SCENARIOS: list[tuple[str, Scenario]] = [
     ("Client.observe", observe_for_long),
     ("Notifications.__anext__", observe),
     ("Notifications.begin", observe),
+    ("Client.request", in_blocks),
+    ("Client.stream", streamed),
+    ("Client.stream", streamed_and_left),
+    ("Client.stream", produced),
+    ("StreamedResponse.__anext__", streamed),
+    ("StreamedResponse.begin", streamed),
+    ("StreamedResponse.read", streamed_and_read),
     ("Client.multicast", multicast),
     ("Client.multicast", multicast_to_a_name),
     ("GroupResponses.__anext__", multicast),
