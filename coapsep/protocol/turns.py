@@ -256,9 +256,7 @@ class Turns:
     def _set_limit(self, exchange: ClientExchange, now: float) -> None:
         limit = self._tuning.response_timeout
         if limit is not None:
-            exchange.limit = self._timers.set(
-                now + limit, lambda now: self._on_late(exchange, now)
-            )
+            exchange.limit = self._timers.set(now + limit, lambda now: self._on_late(exchange, now))
 
 
 def asked_of(exchange: ClientExchange) -> Asked:

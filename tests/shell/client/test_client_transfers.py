@@ -26,6 +26,7 @@ from coapsep import (
     Retry,
     Router,
     Server,
+    Session,
     StreamingResponse,
     Tuning,
     Type,
@@ -423,12 +424,14 @@ async def test_the_client_is_closed_in_the_middle(
             await anext(response)
 
     started, ends = trio.Event(), list[object]()
-    async with trio.open_nursery() as nursery:
-        async with open_client(transport=network.bind(CLIENT, 0)) as other:
-            responder.client = other.addresses[0]
-            nursery.start_soon(ask, ends, partial(read, other))
-            responder.answer(await responder.expect_request(), bytes(16), options=first)
-            await started.wait()
+    async with (
+        trio.open_nursery() as nursery,
+        open_client(transport=network.bind(CLIENT, 0)) as other,
+    ):
+        responder._session = Session(responder.address, other.addresses[0], "virtual")
+        nursery.start_soon(ask, ends, partial(read, other))
+        responder.answer(await responder.expect_request(), bytes(16), options=first)
+        await started.wait()
     assert isinstance(ends[0], trio.ClosedResourceError)
 
 
