@@ -217,7 +217,7 @@ async def test_a_response_that_must_be_rejected_is_told(
         nursery.start_soon(ask, ends, partial(client.get, HELLO))
         responder.answer(await responder.expect_request(), b"a part of it", options=options)
     assert isinstance(ends[0], BadResponse)
-    assert str(ends[0]).endswith("a body do not fit together: 11 bytes in block 0/1/1024")
+    assert str(ends[0]).endswith("a body do not fit together: 12 bytes in block 0/1/1024")
 
 
 async def test_a_response_longer_than_the_limit_is_told(
