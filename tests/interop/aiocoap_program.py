@@ -55,12 +55,32 @@ async def many(ask: Ask) -> list[Told]:
     return [quick, [str(done), "", ""], *await asyncio.gather(*asked)]
 
 
-async def big(ask: Ask) -> list[Told]:
-    """A body that aiocoap sends in blocks."""
-    return [await ask(PUT, "/example_data", payload=b"0123456789" * 300)]
+async def bodies(ask: Ask) -> list[Told]:
+    """Bodies of 10 kB and 1 MB up and down; of what comes, the size is told."""
+    told = []
+    for size in (10_000, 1_000_000):
+        body = bytes(range(250)) * (size // 250)
+        told.append(await ask(PUT, "/upload", payload=body))
+        code, text, kind = await ask(GET, f"/large?{size}")
+        told.append([code, str(len(text)), kind])
+    return told
 
 
-SCENARIOS = {"reading": reading, "changing": changing, "non": non, "many": many, "big": big}
+SCENARIOS = {"reading": reading, "changing": changing, "non": non, "many": many, "bodies": bodies}
+
+
+async def observed(context: Context, uri: str) -> list[Told]:
+    """Three states of what is observed."""
+    request = context.request(Message(code=GET, uri=uri, observe=0))
+    first = await request.response
+    told = [[first.code.dotted, first.payload.decode(), str(first.mtype)]]
+    async for state in request.observation:
+        told.append([state.code.dotted, state.payload.decode(), str(state.mtype)])
+        if len(told) == 3:
+            break
+    request.observation.cancel()
+    await asyncio.sleep(0.2)
+    return told
 
 
 async def main(base: str, scenario: str) -> list[Told]:
@@ -83,6 +103,8 @@ async def main(base: str, scenario: str) -> list[Told]:
         return [response.code.dotted, response.payload.decode(), str(response.mtype)]
 
     try:
+        if scenario == "observed":
+            return await observed(context, base + "/obs")
         return await SCENARIOS[scenario](ask)
     finally:
         await context.shutdown()

@@ -6,11 +6,12 @@ It prints READY once it listens, and runs until it is killed.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 
 from aiocoap import Context, Message
 from aiocoap.numbers.codes import CHANGED, CONTENT, DELETED, SERVICE_UNAVAILABLE
-from aiocoap.resource import Resource, Site, WKCResource
+from aiocoap.resource import ObservableResource, Resource, Site, WKCResource
 
 
 class Hello(Resource):  # type: ignore[misc]  # aiocoap is not typed
@@ -50,6 +51,40 @@ class Large(Resource):  # type: ignore[misc]  # aiocoap is not typed
         return Message(code=CONTENT, payload=b"0123456789" * 300)
 
 
+class Upload(Resource):  # type: ignore[misc]  # aiocoap is not typed
+    """Takes a body of any size, and says what it was; gives one back."""
+
+    async def render_put(self, request: Message) -> Message:
+        digest = hashlib.sha256(request.payload).hexdigest()
+        return Message(code=CHANGED, payload=f"{len(request.payload)} {digest}".encode())
+
+    async def render_get(self, request: Message) -> Message:
+        size = int(request.opt.uri_query[0])
+        return Message(code=CONTENT, payload=bytes(range(250)) * (size // 250))
+
+
+class Ticks(ObservableResource):  # type: ignore[misc]  # aiocoap is not typed
+    """A number that grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def update_observation_count(self, newcount: int) -> None:
+        if newcount and self._task is None:
+            self._task = asyncio.ensure_future(self._tick())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            self._number += 1
+            self.updated_state()
+
+    async def render_get(self, request: Message) -> Message:
+        return Message(code=CONTENT, payload=str(self._number).encode())
+
+
 class Busy(Resource):  # type: ignore[misc]  # aiocoap is not typed
     """Refuses the first request, and says when to come back."""
 
@@ -74,6 +109,8 @@ async def main(host: str, port: int) -> None:
         ("echo", Echo()),
         ("large", Large()),
         ("busy", Busy()),
+        ("upload", Upload()),
+        ("ticks", Ticks()),
     ):
         site.add_resource((name,), resource)
     await Context.create_server_context(site, bind=(host, port))

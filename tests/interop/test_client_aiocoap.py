@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 import pytest
 import trio
 
-from coapsep import BadResponse, Client, ClientResponse, Code, Link, Retry, open_client
+from coapsep import Client, ClientResponse, Code, Link, Retry, open_client
 from tests.interop.processes import PATIENCE, AiocoapServer
 
 
@@ -68,12 +68,6 @@ async def test_refusals(
     client: Client, server: AiocoapServer, path: str, method: Code, code: Code
 ) -> None:
     assert (await client.request(method, server.uri(path))).code is code
-
-
-async def test_a_body_in_blocks_is_no_response(client: Client, server: AiocoapServer) -> None:
-    with pytest.raises(BadResponse, match="Block2"):
-        await client.get(server.uri("/large"))
-    assert (await client.get(server.uri("/hello"))).text == "hello"
 
 
 async def test_asked_again_when_the_server_says_so(client: Client, server: AiocoapServer) -> None:

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from coapsep import (
-    BadResponse,
     Client,
     ClientResponse,
     Code,
@@ -120,18 +119,6 @@ async def test_the_largest_body_that_fits_in_one_message(
     uri = fresh.uri("/example_data")
     assert (await client.put(uri, payload=body)).is_success
     assert (await client.get(uri)).payload == body
-
-
-async def test_a_body_in_blocks_is_no_response(client: Client, fresh: LibcoapServer) -> None:
-    """Blocks are not supported yet: the first one must not pass for the whole."""
-    uri = fresh.uri("/example_data")
-    with pytest.raises(BadResponse, match="Block2"):
-        await client.get(uri)
-    assert (await client.put(uri, payload="x" * 1100)).is_success
-    with pytest.raises(BadResponse, match="Block2"):
-        await client.get(uri)
-    assert (await client.put(uri, payload="short")).is_success
-    assert (await client.get(uri)).text == "short"
 
 
 async def test_an_elective_option_is_ignored(client: Client, libcoap_server: LibcoapServer) -> None:
