@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import socket
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
@@ -131,11 +132,10 @@ async def test_several_addresses_on_one_interface_hear_a_group_once() -> None:
     port = port_of(transport)
     assert transport.addresses == (Address("127.0.0.2", port), Address("127.0.0.3", port))
     async with listening(transport) as listener:
-        for host, answers_from in (("127.0.0.9", "127.0.0.2"), ("127.0.0.3", "127.0.0.3")):
+        for host in ("127.0.0.9", "127.0.0.3"):
             with asking(host, LOOPBACK) as sock:
                 sock.sendto(b"who?", (NODES, port))
                 session = await next_session(listener, b"who?")
-                assert session.local.host in (answers_from, host)
                 assert session.local in transport.addresses
                 assert_answer(transport, session, sock)
 
@@ -345,7 +345,7 @@ async def test_a_server_is_found_by_its_group(router: Router, host: str | None) 
                 async for response in responses:
                     assert response.payload == b"hello"
                     assert response.peer.port == port
-                    assert response.peer.host.startswith("127.0.0.")
+                    assert response.peer.host != NODES
                     break
                 else:
                     raise AssertionError("no response")
@@ -532,15 +532,18 @@ async def test_an_interface_that_cannot_join_is_left_out(
     caplog.set_level(logging.INFO, "coapsep.transport")
     ip("link set w0 mtu 1000")
     (await open_udp(port=0, groups="ff02::fd")).close()
-    assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("INFO", "cannot join ff02::fd on w0: No such device: left out")
-    ]
+    # Kernels differ in what they call it.
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert re.fullmatch(
+        r"cannot join ff02::fd on w0: (No such device|Invalid argument): left out", record.message
+    )
     caplog.clear()
     (await open_udp(port=0, groups=ALL_COAP_NODES, interfaces="w0")).close()
     assert {record.levelname for record in caplog.records} == {"WARNING"}
-    with pytest.raises(OSError, match="cannot join ff02::fd on w0: No such device") as caught:
+    with pytest.raises(OSError, match="cannot join ff02::fd on w0: ") as caught:
         await open_udp("::1", 0, groups="ff02::fd", interfaces="w0")
-    assert caught.value.errno == errno.ENODEV
+    assert caught.value.errno in (errno.ENODEV, errno.EINVAL)
 
 
 async def test_no_interface_is_up(two_hosts: TwoHosts) -> None:
