@@ -205,7 +205,7 @@ class Limits:
     dedup_entries_per_session: int = attrs.field(default=32_768, validator=_count)
     """The same for one session."""
 
-    dedup_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
+    dedup_bytes: int = attrs.field(default=32 * 1024 * 1024, validator=_count)
     """Bytes of the replies kept for deduplication."""
 
     body_size: int = attrs.field(default=16 * 1024 * 1024, validator=_count)
