@@ -38,7 +38,7 @@ class Reader:
         self._data = data
         self._deepest = deepest
         self._depth = 0
-        self.position = 0
+        self.position: int = 0
 
     def at_end(self) -> bool:
         """Whether there are no more bytes."""

@@ -53,6 +53,7 @@ async def run_client(
                 nursery.start_soon(client._endpoint.run)
                 task_status.started(client)
         finally:
+            client._endpoint.hurry()
             client._wake_all()
     finally:
         if transport is not None:

@@ -22,7 +22,7 @@ class Routes:
 
     def __init__(self, endpoint: Endpoint, ping: Callable[[Address], Awaitable[object]]) -> None:
         self._endpoint = endpoint
-        self.destinations = Destinations(ping)
+        self.destinations: Destinations = Destinations(ping)
         self.groups: Memo[Address, bool] = Memo(_KNOWN)
 
     async def find(self, wanted: Target) -> Address:

@@ -347,6 +347,10 @@ class Core:
         """Give up a request or a ping: no event comes any more."""
         self._requests.cancel(exchange, now)
 
+    def hurry(self, now: float) -> None:
+        """Nothing will be sent any more after this: send what servers must be told, once."""
+        self._requests.hurry(now)
+
     def send_group_request(
         self,
         session: Session,

@@ -200,6 +200,11 @@ class Observations:
             self._timers.cancel(observation.renewal)
             observation.renewal = None
 
+    def is_farewell(self, exchange: ClientExchange) -> bool:
+        """Whether it tells a server that there is no interest any more."""
+        observation = exchange.observation
+        return observation is not None and observation.standing is Standing.LEAVING
+
     def deregister(self, exchange: ClientExchange, now: float) -> None:
         """Tell the server, if it has entered us, that there is no interest any more.
 

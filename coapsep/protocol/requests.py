@@ -197,6 +197,13 @@ class Requests:
             self._observations.deregister(exchange, now)
             self._finish(exchange, now)
 
+    def hurry(self, now: float) -> None:
+        """This endpoint closes: send each deregistration that still waits for its turn, once."""
+        for peer in self._peers:
+            for exchange in () if peer.asked is None else tuple(peer.asked.queue):
+                if self._observations.is_farewell(exchange):
+                    self._turns.hurry(exchange, now)
+
     # -- from the network ------------------------------------------------------------
 
     def receive(self, peer: Peer, response: Message, now: float) -> bool:

@@ -26,7 +26,7 @@ class RequestBody:
         self, first: bytes, upload: Upload | None, next_block: Callable[[Upload], None]
     ) -> None:
         #: The record of a body that is not whole yet; None for one that came in one message.
-        self.upload = upload
+        self.upload: Upload | None = upload
         #: Bytes that have arrived.
         self.received: int = len(first)
         self._chunk: bytes | None = first

@@ -100,7 +100,7 @@ class Dispatcher:
         self.asyncs: AsyncRegistry = AsyncRegistry(
             endpoint, nursery, limits, self._run, self._respond, self._error
         )
-        self.notifier = Notifier(
+        self.notifier: Notifier = Notifier(
             endpoint, nursery, self._first_pass, self._run, self.asyncs.settle, self._error
         )
         #: Set by ``Server.drain``: what comes from now on is answered 5.03.

@@ -554,3 +554,19 @@ async def test_options_of_the_application_go_along(
         )
     farewell = await responder.expect_request()
     assert farewell.options.etags == (b"e",)
+
+
+async def test_a_farewell_that_waits_for_its_turn_leaves_with_the_client(
+    autojump_clock: MockClock, network: Network, server: Server, router: Router
+) -> None:
+    """NSTART holds it back behind a request that is not acknowledged; then the client closes."""
+    transport = network.bind(CLIENT)
+    async with trio.open_nursery() as others:
+        async with open_client(transport=transport, rng=random.Random(1)) as client:
+            async with client.observe(URI):
+                with network.drop(source=CLIENT):
+                    others.start_soon(ask, [], partial(client.get, HELLO))
+                    await wait_all_tasks_blocked()
+            assert client.statistics().own_requests == 2
+    await trio.sleep(1)
+    assert server.statistics().observers == 0
