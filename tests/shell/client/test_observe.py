@@ -561,12 +561,14 @@ async def test_a_farewell_that_waits_for_its_turn_leaves_with_the_client(
 ) -> None:
     """NSTART holds it back behind a request that is not acknowledged; then the client closes."""
     transport = network.bind(CLIENT)
-    async with trio.open_nursery() as others:
-        async with open_client(transport=transport, rng=random.Random(1)) as client:
-            async with client.observe(URI):
-                with network.drop(source=CLIENT):
-                    others.start_soon(ask, [], partial(client.get, HELLO))
-                    await wait_all_tasks_blocked()
-            assert client.statistics().own_requests == 2
+    async with (
+        trio.open_nursery() as others,
+        open_client(transport=transport, rng=random.Random(1)) as client,
+    ):
+        async with client.observe(URI):
+            network.drop(source=CLIENT, nth=1)
+            others.start_soon(ask, [], partial(client.get, HELLO))
+            await wait_all_tasks_blocked()
+        assert client.statistics().own_requests == 2
     await trio.sleep(1)
     assert server.statistics().observers == 0
