@@ -213,7 +213,8 @@ class Limits:
     request draws 4.13; streams have no bound."""
 
     body_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_count)
-    """Bytes of all bodies that are kept while their blocks come and go."""
+    """Bytes of all bodies that are kept: while their blocks come and go, while their request is
+    open, and while it observes. A short one in blocks counts as 1 KiB, a stream as 8."""
 
     body_bytes_per_session: int = attrs.field(default=32 * 1024 * 1024, validator=_count)
     """The same for one session."""

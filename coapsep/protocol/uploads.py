@@ -164,8 +164,6 @@ class Uploads:
             exchange.upload = upload
             self._events.append(BlockReceived(upload, exchange, payload, last=not block.more))
             if not block.more:
-                upload.exchange = None
-                exchange.upload = None
                 self._end(upload, now)
             return
         if upload.received + len(payload) > self._limits.body_size:

@@ -307,6 +307,16 @@ def test_what_cannot_be_made_once_more(code: Code) -> None:
     assert s.core.statistics().open_requests == 0
 
 
+def test_a_later_block_of_a_post_may_be_forgotten_early() -> None:
+    """Nothing was run for it (RFC 7252 section 4.5)."""
+    s = Scenario(SMALL)
+    first(s, get(1, code=Code.POST))
+    later(s, get(2, 1, code=Code.POST))
+    peer = s.core._peers.find(s.peer)
+    assert peer is not None
+    assert list(peer.evictable) == [2]
+
+
 def test_a_post_after_its_body_is_forgotten() -> None:
     s = Scenario(SMALL, Limits(body_age=10))
     first(s, get(1, code=Code.POST, payload=b"x"), LONG)

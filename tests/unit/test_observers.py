@@ -12,7 +12,7 @@ from coapsep.message.options import Options
 from coapsep.message.response import Response
 from coapsep.numbers import Code, OptionNumber, Type
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.events import ObserverEnded, ResponseUndelivered
+from coapsep.protocol.events import Failure, ObserverEnded, ResponseUndelivered
 from coapsep.protocol.held import Topic
 from coapsep.protocol.records import Exchange, Phase
 from tests.unit.scenario import OTHER, Longest, Scenario, ack, con, non, rst, session
@@ -401,6 +401,16 @@ def test_rst_from_somebody_else() -> None:
     assert observers(s) == 1
 
 
+def test_rst_to_a_request_of_ours() -> None:
+    """Who observes us may be asked something, too, and its RST is for that."""
+    s = scenario(NONS)
+    registered(s)
+    exchange = s.ask(Type.NON)
+    s.receive(rst(told(s).mid))
+    assert s.failure(exchange) is Failure.RESET
+    assert observers(s) == 1
+
+
 def test_rst_to_one_token_leaves_the_others() -> None:
     s = scenario()
     registered(s)
@@ -701,6 +711,19 @@ def test_the_format_of_the_first_state_counts_if_that_comes_later() -> None:
     assert told(s).code is Code.NOT_ACCEPTABLE
 
 
+def test_a_separate_answer_that_is_not_repeated_any_more() -> None:
+    """The server closes, and with the request goes what it was to begin."""
+    s = scenario()
+    exchange = s.deferred(ask(1))
+    exchange.topic = Topic(KEY, None)
+    s.respond(exchange)
+    s.sent()
+    s.finish(exchange)
+    assert observers(s) == 0
+    assert ended(s) == 1
+    assert s.nothing_left()
+
+
 def test_dismissed() -> None:
     s = scenario()
     registered(s)
@@ -800,6 +823,7 @@ def test_a_gap_ends_with_its_observer() -> None:
     s.sent()
     s.respond(s.open_after_end(ask(2, observe=1)))
     s.sent()
+    assert s.core.statistics().timers == 0
     s.at(s.now + 10.0)
     assert s.sent() == []
     assert s.nothing_left()

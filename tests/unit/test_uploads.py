@@ -309,6 +309,16 @@ def test_the_same_place_with_other_bytes_is_no_repetition() -> None:
     assert code_of(s) is Code.REQUEST_ENTITY_INCOMPLETE
 
 
+def test_the_same_block_as_the_last_one_is_no_repetition() -> None:
+    s = Scenario()
+    begun(s)
+    s.receive(part(1, True))
+    s.sent()
+    s.receive(part(1, False, mid=9))
+    assert code_of(s) is Code.REQUEST_ENTITY_INCOMPLETE
+    assert s.nothing_left()
+
+
 def test_the_first_block_in_a_new_message_goes_on() -> None:
     s = Scenario()
     begun(s)
