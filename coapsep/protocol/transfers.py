@@ -375,7 +375,6 @@ class Transfers:
         """Another message, as soon as it is its turn."""
         if transfer.echo is not None:
             options = options.replace(OptionNumber.ECHO, transfer.echo)
-            transfer.echo = None
         self._turns.again(exchange, options, payload, now)
 
     def _finish(

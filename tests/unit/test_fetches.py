@@ -135,13 +135,17 @@ def test_the_session_may_be_lost_meanwhile() -> None:
 def test_the_last_state_may_be_long() -> None:
     """A success without Observe is the last one (RFC 7641 section 3.2)."""
     s = client()
-    exchange, registration = s.observing()
+    exchange, registration = s.observing(max_age=0)
     first = notification(registration, 2, 0x7001)
-    s.receive(attrs.evolve(first, options=first.options.without(OptionNumber.OBSERVE)))
+    options = first.options.without(OptionNumber.OBSERVE)
+    s.receive(attrs.evolve(first, options=options))
     _, request = s.sent()
-    s.receive(part(request, 1, 1024))
-    request = sent(s)
-    s.at(s.now + 1.0)
+    assert request.options == Options.build(block2=Block(1, False, 1024))
+    s.receive(ack(request.mid))
+    s.at(s.now + 100.0)  # the state before it was out of date long ago
+    assert s.sent() == []
+    s.receive(attrs.evolve(part(request, 1, 1024), type=Type.CON, mid=0x7002))
+    _, request = s.sent()
     s.receive(part(request, 2, 1024))
     assert s.response(exchange).payload == BODY
     assert s.nothing_left()

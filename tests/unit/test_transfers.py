@@ -447,6 +447,14 @@ def test_a_body_of_one_block_has_no_blocks(length: int) -> None:
     assert request.options.block1 is None
 
 
+def test_a_last_block_may_be_full() -> None:
+    s = client(64)
+    s.ask(code=Code.PUT, payload=BODY[:128])
+    s.receive(acked(sent(s)))
+    request = sent(s)
+    assert (request.options.block1, request.payload) == (Block(1, False, 64), BODY[64:128])
+
+
 def test_the_server_asks_for_smaller_blocks() -> None:
     """Section 2.5: late negotiation; the number counts in the new size."""
     s = client()
