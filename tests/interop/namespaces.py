@@ -107,6 +107,7 @@ def two_hosts() -> Generator[TwoHosts, None, None]:
         _, far, near = opened
         yield TwoHosts(near, far)
     finally:
-        _enter(home)
+        if len(opened) > 1:  # who may not leave home may not enter it, either
+            _enter(home)
         for namespace in opened:
             os.close(namespace)

@@ -107,6 +107,15 @@ def test_what_the_system_refuses_is_lost(
     assert list(trace) == [Datagram(7.5, CLIENT, SERVER, GET, (), why)]
 
 
+def test_what_arrives_by_a_group_was_sent_to_the_group(
+    inner: FakeTransport, recording: RecordingTransport, trace: Trace
+) -> None:
+    group = Address("224.0.1.187", 5683)
+    inner.arrived = [(GET, Session(CLIENT, SERVER, group=group))]
+    assert recording.poll() == inner.arrived
+    assert list(trace) == [Datagram(7.5, SERVER, group, GET, (7.5,))]
+
+
 async def test_what_arrives_is_recorded_before_it_is_delivered(
     inner: FakeTransport, recording: RecordingTransport, trace: Trace
 ) -> None:
