@@ -65,13 +65,14 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
-    """The property tests of clients on a terrible network, with 100,000 exchanges."""
+    """A terrible network with 100,000 exchanges; a gigabyte of bodies through one server."""
     session.install(".[test]")
     session.run(
         "pytest",
         "tests/shell/test_terrible_client.py",
+        "tests/interop/test_memory.py",
         *session.posargs,
-        env={"COAPSEP_EXCHANGES": "100000"},
+        env={"COAPSEP_EXCHANGES": "100000", "COAPSEP_MEGABYTES": "1000"},
     )
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from aiocoap import CON, DELETE, GET, NON, POST, PUT, Context, Message
+from aiocoap import CON, DELETE, FETCH, GET, NON, POST, PUT, Context, Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.types import Type
 
@@ -66,7 +66,23 @@ async def bodies(ask: Ask) -> list[Told]:
     return told
 
 
-SCENARIOS = {"reading": reading, "changing": changing, "non": non, "many": many, "bodies": bodies}
+async def both_ways(ask: Ask) -> list[Told]:
+    """Long bodies that make long responses."""
+    asked = []
+    for method, size in ((POST, 10_000), (FETCH, 10_000), (FETCH, 300_000)):
+        body = "".join(f"{at:>15}\n" for at in range(0, size, 16))[:size]
+        asked.append(await ask(method, "/reverse", payload=body.encode()))
+    return asked
+
+
+SCENARIOS = {
+    "reading": reading,
+    "changing": changing,
+    "non": non,
+    "many": many,
+    "bodies": bodies,
+    "both_ways": both_ways,
+}
 
 
 async def observed(context: Context, uri: str) -> list[Told]:
@@ -81,6 +97,37 @@ async def observed(context: Context, uri: str) -> list[Told]:
     request.observation.cancel()
     await asyncio.sleep(0.2)
     return told
+
+
+async def _put(context: Context, uri: str, body: str) -> None:
+    await context.request(Message(code=PUT, uri=uri, payload=body.encode())).response
+
+
+async def long_states(context: Context, uri: str) -> list[Told]:
+    """Three states of several blocks each, put there by itself."""
+    await _put(context, uri, "1" * 3000)
+    request = context.request(Message(code=GET, uri=uri, observe=0))
+    first = await request.response
+    told = [[first.code.dotted, first.payload.decode(), ""]]
+    states = aiter(request.observation)
+    for letter in "23":
+        await _put(context, uri, letter * 3000)
+        state = await anext(states)
+        told.append([state.code.dotted, state.payload.decode(), ""])
+    return told
+
+
+async def leaving(context: Context, uri: str) -> list[Told]:
+    """An observation that ends before the program does; only the first state is for it."""
+    await _put(context, uri, "1")
+    # With its own handling of blocks, aiocoap acknowledges notifications for ever.
+    request = context.request(Message(code=GET, uri=uri, observe=0), handle_blockwise=False)
+    first = await request.response
+    request.observation.cancel()
+    for letter in "23":  # it acknowledges one notification more, and resets the next
+        await _put(context, uri, letter)
+        await asyncio.sleep(0.1)
+    return [[first.code.dotted, first.payload.decode(), ""]]
 
 
 async def main(base: str, scenario: str) -> list[Told]:
@@ -105,6 +152,10 @@ async def main(base: str, scenario: str) -> list[Told]:
     try:
         if scenario == "observed":
             return await observed(context, base + "/obs")
+        if scenario == "long_states":
+            return await long_states(context, base + "/state")
+        if scenario == "leaving":
+            return await leaving(context, base + "/state")
         return await SCENARIOS[scenario](ask)
     finally:
         await context.shutdown()

@@ -85,6 +85,22 @@ class Ticks(ObservableResource):  # type: ignore[misc]  # aiocoap is not typed
         return Message(code=CONTENT, payload=str(self._number).encode())
 
 
+class LongState(ObservableResource):  # type: ignore[misc]  # aiocoap is not typed
+    """A state of any length: whoever observes it is told of each new one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = b""
+
+    async def render_put(self, request: Message) -> Message:
+        self._state = request.payload
+        self.updated_state()
+        return Message(code=CHANGED)
+
+    async def render_get(self, request: Message) -> Message:
+        return Message(code=CONTENT, payload=self._state)
+
+
 class Busy(Resource):  # type: ignore[misc]  # aiocoap is not typed
     """Refuses the first request, and says when to come back."""
 
@@ -111,6 +127,7 @@ async def main(host: str, port: int) -> None:
         ("busy", Busy()),
         ("upload", Upload()),
         ("ticks", Ticks()),
+        ("state", LongState()),
     ):
         site.add_resource((name,), resource)
     await Context.create_server_context(site, bind=(host, port))

@@ -167,15 +167,19 @@ class Running:
 
 
 class ExampleServer(Running):
-    """examples/server.py on a free port. Leaving its block ends it and looks at how."""
+    """examples/server.py on a free port, or a program with the same options.
+
+    Leaving its block ends it and looks at how.
+    """
 
     def __init__(
         self,
         hosts: Iterable[str] = ("127.0.0.1",),
         options: Sequence[str] = (),
         interpreter_options: Sequence[str] = (),
+        program: Path = EXAMPLE,
     ) -> None:
-        command = [sys.executable, *interpreter_options, str(EXAMPLE), "--port", "0", *options]
+        command = [sys.executable, *interpreter_options, str(program), "--port", "0", *options]
         for host in hosts:
             command += ["--host", host]
         super().__init__(command)
@@ -221,12 +225,14 @@ class ExampleServer(Running):
 
 
 class LibcoapServer(Running):
-    """libcoap's example server, once it answers."""
+    """libcoap's example server, or another one of its programs, once it answers."""
 
-    def __init__(self, *options: str, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, *options: str, host: str = "127.0.0.1", name: str = "coap-server-notls"
+    ) -> None:
         self._host = host
         self.port = free_port(host)
-        program = find_program("coap-server-notls")
+        program = find_program(name)
         super().__init__([program, "-A", host, "-p", str(self.port), "-v", "3", *options])
         try:
             self._wait_until_it_answers()
