@@ -207,9 +207,12 @@ class Transfers:
             detail = f"block {sent.number} was sent, and {block1.number} acknowledged"
             self._fail(exchange, Failure.BAD_BLOCK, detail, now)
             return True
-        elif code is Code.CONTINUE:
+        elif code is Code.CONTINUE or (code.is_success and sent.more):
+            # A server may also act on each block by itself, and answer so (figure 9). One that
+            # does not name the block has taken a part for the whole.
             if block1 is None or not sent.more:
-                self._fail(exchange, Failure.BAD_BLOCK, "2.31 to what is no block", now)
+                detail = f"{code} to block {sent.number}, which it does not acknowledge"
+                self._fail(exchange, Failure.BAD_BLOCK, detail, now)
                 return True
             transfer.size = min(transfer.size, block1.size)
             self._sent(exchange, transfer)

@@ -113,10 +113,17 @@ class Uploads:
             self._continue(upload, now)
 
     def decide(self, upload: Upload, response: Response, now: float) -> None:
-        """The application has seen enough: this is the response, whatever still comes."""
+        """The application has seen enough: this is the response, whatever still comes.
+
+        An error is told at once, or to the next block. A success is told to the last one, since
+        a client that hears it before goes on with the rest (RFC 7959 section 2.3).
+        """
         if upload.over:
             return
-        if upload.exchange is None:
+        if response.code.is_success:
+            upload.verdict = response
+            self.next_block(upload, now)
+        elif upload.exchange is None:
             upload.verdict = response
         else:
             self._respond(upload.exchange, response, now)
@@ -147,14 +154,21 @@ class Uploads:
         self._events.append(RequestReceived(exchange))
 
     def _go_on(self, upload: Upload, exchange: Exchange, block: Block, now: float) -> None:
-        payload = exchange.request.payload
-        if upload.verdict is not None:
+        payload, verdict = exchange.request.payload, upload.verdict
+        if verdict is not None and not (verdict.code.is_success and block.more):
             self._end(upload, now)
-            self._respond(exchange, upload.verdict, now)
+            self._respond(exchange, verdict, now)
             return
         if not _fits(payload, block):
             self._drop(upload, "a block has the wrong size", now)
             self._respond(exchange, _wrong_size(block), now)
+            return
+        if verdict is not None:
+            upload.used = now
+            upload.received += len(payload)
+            upload.last = payload
+            upload.exchange = exchange
+            self._continue(upload, now)  # nobody reads it
             return
         if upload.streamed:
             upload.used = now

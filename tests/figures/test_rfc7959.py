@@ -165,3 +165,19 @@ async def test_figure_12(
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(observe)
     assert states == ["short", STATUS]
+
+
+async def test_figure_9(autojump_clock: MockClock, client: Client, as_server: ScriptedPeer) -> None:
+    """Stateless PUT: the server acts on each block by itself, and the client sends them all."""
+    script = "".join(
+        f"""
+        <-- CON [MID=$m{n}], PUT, /options, T=$t{n}, {asked_for}, {block(n)}
+        --> ACK [MID=$m{n}], 2.04 Changed, T=$t{n}, 1:{n}/0/128
+        """
+        for n, asked_for in enumerate(("1:0/1/128, Size1=384", "1:1/1/128", "2:0/0/128, 1:2/0/128"))
+    )
+    response = await asked(
+        client, as_server, script, Code.PUT, "/options", payload=STATUS.encode(), block_size=128
+    )
+    assert isinstance(response, ClientResponse)
+    assert response.code is Code.CHANGED

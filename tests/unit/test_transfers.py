@@ -470,12 +470,34 @@ def test_the_server_asks_for_smaller_blocks() -> None:
 
 
 def test_a_final_response_ends_the_upload() -> None:
-    for code in (Code.FORBIDDEN, Code.BAD_OPTION, Code.CHANGED):
+    for code in (Code.FORBIDDEN, Code.BAD_OPTION, Code.INTERNAL_SERVER_ERROR):
         s = client()
         exchange = s.ask(code=Code.PUT, payload=BODY)
         s.receive(reply(sent(s), code, b"no"))
         assert s.response(exchange).code is code
         assert s.sent() == []
+
+
+def test_a_server_may_act_on_each_block_by_itself() -> None:
+    """Figure 9: it answers each with the final code, and the client goes on (section 2.3)."""
+    s = client()
+    exchange = s.ask(code=Code.PUT, payload=BODY[:3000])
+    for number in range(2):
+        request = sent(s)
+        assert request.options.block1 == Block(number, True, 1024)
+        s.receive(reply(request, Code.CHANGED, block1=Block(number, False, 1024)))
+    last = sent(s)
+    assert last.options.block1 == Block(2, False, 1024)
+    s.receive(reply(last, Code.CHANGED, block1=Block(2, False, 1024)))
+    assert s.response(exchange).code is Code.CHANGED
+
+
+def test_a_part_that_is_taken_for_the_whole_is_a_failure() -> None:
+    s = client()
+    s.ask(code=Code.PUT, payload=BODY)
+    s.receive(reply(sent(s), Code.CHANGED))
+    assert detail(s, Failure.BAD_BLOCK)
+    assert s.nothing_left()
 
 
 @pytest.mark.parametrize(

@@ -803,9 +803,35 @@ def test_a_stream_with_a_bad_block(bad: Message) -> None:
     assert s.nothing_left()
 
 
-@pytest.mark.parametrize("code", [Code.CHANGED, Code.FORBIDDEN])
-def test_a_reader_that_stops_early(code: Code) -> None:
+def test_a_success_that_comes_early_is_told_to_the_last_block() -> None:
+    """A client that heard it before would go on with the rest all the same (section 2.3)."""
+    s = Scenario()
+    _, upload = streaming(s)
+    s.decide(upload, Response(Code.CHANGED))
+    assert code_of(s) is Code.CONTINUE
+    s.receive(part(1, True))
+    assert code_of(s) is Code.CONTINUE
+    s.receive(part(1, True, mid=99))  # its answer was lost
+    assert code_of(s) is Code.CONTINUE
+    last = part(2, False)
+    s.receive(last)
+    assert s.sent() == [reply(last, Code.CHANGED)]
+    assert s.events() == []
+    assert s.nothing_left()
+
+
+def test_a_gap_in_what_nobody_reads_is_a_gap() -> None:
+    s = Scenario()
+    _, upload = streaming(s)
+    s.decide(upload, Response(Code.CHANGED))
+    s.sent()
+    s.receive(part(2, False))
+    assert code_of(s) is Code.REQUEST_ENTITY_INCOMPLETE
+
+
+def test_a_reader_that_stops_early_with_an_error() -> None:
     """Section 2.9: the answer comes before the body is whole."""
+    code = Code.FORBIDDEN
     s = Scenario()
     _, upload = streaming(s)
     s.decide(upload, Response(code))
