@@ -163,7 +163,8 @@ class Bodies:
             attachment=attachment,
         )
         body.waiting = exchange, Block(0, False, self._size_for(asked))
-        self._enter(body, now)
+        self._end_older(body, now)
+        self._enter(body)
         return body
 
     def supply(self, body: Body, data: bytes, *, last: bool, now: float) -> None:
@@ -214,22 +215,22 @@ class Bodies:
     def _keep(self, body: Body, now: float) -> None:
         """Keep the body in place of an older one; not at all, if there is no room for it."""
         peer, size = body.peer, max(len(body.data), LEAST)
-        old = None if peer.held is None else peer.held.bodies.get(body.key)
-        if old is not None:
-            self.end(old, now)
+        self._end_older(body, now)
         if len(body.data) <= self._limits.body_size and self._storage.reserve(peer, size, now):
             body.counted = size
-            self._enter(body, now)
+            self._enter(body)
             self._storage.may_leave(body)
         self._storage.release(peer, now)
 
-    def _enter(self, body: Body, now: float) -> None:
-        held = self._storage.held(body.peer)
-        old = held.bodies.get(body.key)
-        if old is not None:
-            self.end(old, now)
-            held = self._storage.held(body.peer)
-        held.bodies[body.key] = body
+    def _end_older(self, body: Body, now: float) -> None:
+        """The one whose place a body takes is kept no longer."""
+        held = body.peer.held
+        older = None if held is None else held.bodies.get(body.key)
+        if older is not None:
+            self.end(older, now)
+
+    def _enter(self, body: Body) -> None:
+        self._storage.held(body.peer).bodies[body.key] = body
         self._storage.age(body, self._expire)
 
     def _block(self, body: Body, number: int, size: int) -> Response:

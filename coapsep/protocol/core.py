@@ -326,8 +326,17 @@ class Core:
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full.
         """
-        send = self._requests.observe if observe else self._requests.send
-        return send(session, kind, code, options, payload, attachment, now, handling=handling)
+        return self._requests.send(
+            session,
+            kind,
+            code,
+            options,
+            payload,
+            attachment,
+            now,
+            handling=handling,
+            observe=observe,
+        )
 
     def supply_request(
         self, exchange: ClientExchange, data: bytes, *, last: bool, now: float

@@ -85,7 +85,7 @@ class Observers:
             self._storage.release(peer, now)
             return None
         observer = Observer(peer, exchange.request, topic, confirmed_at=now, counted=size)
-        self._has_its_format(observer, response)
+        self._keeps_format(observer, response)
         held.observers[observer.token] = observer
         self._topics.setdefault(topic.key, {})[observer] = None
         self._count += 1
@@ -191,7 +191,7 @@ class Observers:
     # -- inside ----------------------------------------------------------------------
 
     def _notify(self, observer: Observer, waiting: Waiting, now: float) -> None:
-        if not self._has_its_format(observer, waiting.response):
+        if not self._keeps_format(observer, waiting.response):
             waiting = Waiting(Response(Code.NOT_ACCEPTABLE), last=True)
         transmission = observer.transmission
         if transmission is not None:
@@ -244,8 +244,9 @@ class Observers:
         if waiting is not None:
             self._send(observer, waiting, now)
 
-    def _has_its_format(self, observer: Observer, response: Response) -> bool:
-        """Whether a state is in the format of the ones before (section 4.2)."""
+    def _keeps_format(self, observer: Observer, response: Response) -> bool:
+        """Whether a state is in the format of the ones before; the first one sets it
+        (section 4.2)."""
         if response.code is not Code.CONTENT:
             return True
         content_format = response.options.content_format

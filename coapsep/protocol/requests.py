@@ -119,13 +119,16 @@ class Requests:
         now: float,
         *,
         handling: Handling = WHOLE,
-        observation: Observation | None = None,
+        observe: bool = False,
     ) -> ClientExchange:
-        """Send a request as soon as it is its turn, in as many messages as it takes.
+        """Send a request as soon as it is its turn, in as many messages as it takes; perhaps
+        to be kept up to date (RFC 7641 section 3.1).
 
         Raises ValueError if it cannot be written, LocalProtocolError if the table of peers is
         full; nothing has changed then.
         """
+        if observe:
+            options = options.replace(OptionNumber.OBSERVE, REGISTER)
         peer, asked = self._turns.obtain(session, now)
         token = self._turns.draw_token(asked)
         transfer = self._transfers.plan(options, payload, handling)
@@ -135,6 +138,7 @@ class Requests:
         except Exception:
             self._peers.release(peer, now)  # it may be new
             raise
+        observation = Observation() if observe else None
         exchange = ClientExchange(peer, token, request, data, attachment, observation=observation)
         if transfer is not None:
             exchange.transfer, exchange.stage = transfer, Stage.PAUSED
@@ -150,32 +154,6 @@ class Requests:
     def consumed(self, exchange: ClientExchange, now: float) -> None:
         """What ResponseBodyReceived has brought was taken."""
         self._transfers.consumed(exchange, now)
-
-    def observe(
-        self,
-        session: Session,
-        kind: Type,
-        code: Code,
-        options: Options,
-        payload: bytes,
-        attachment: object,
-        now: float,
-        *,
-        handling: Handling = WHOLE,
-    ) -> ClientExchange:
-        """Send a request to be kept up to date (RFC 7641 section 3.1). Raises as ``send``."""
-        options = options.replace(OptionNumber.OBSERVE, REGISTER)
-        return self.send(
-            session,
-            kind,
-            code,
-            options,
-            payload,
-            attachment,
-            now,
-            handling=handling,
-            observation=Observation(),
-        )
 
     def ping(self, session: Session, attachment: object, now: float) -> ClientExchange:
         """Send an Empty CON as soon as it is its turn (section 4.3). Raises as ``send`` does."""

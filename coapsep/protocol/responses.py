@@ -181,7 +181,7 @@ class Responses:
         peer, request = exchange.peer, exchange.request
         if self._amplification.permits(peer, size, now):
             return response
-        self._amplification.pay(peer, min(size, HARMLESS))
+        self._amplification.pay(peer, size)
         if size <= HARMLESS:
             return response
         if exchange.acknowledged and request.type is Type.CON:

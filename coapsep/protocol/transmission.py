@@ -181,7 +181,8 @@ class Transmissions:
             return True
         peer, size = transmission.peer, len(transmission.data)
         if transmission.attempts == 1:
-            self._amplification.permits(peer, size, now)
+            if not self._amplification.permits(peer, size, now):
+                self._amplification.pay(peer, size)
             return True
         return self._amplification.permits_copy(peer, size, now)
 

@@ -46,7 +46,7 @@ from coapsep.server.notifier import Notifier
 from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, error_response, from_error, to_response
-from coapsep.server.router import Result, Router
+from coapsep.server.router import Result, Router, resource_path
 from coapsep.server.streaming import Stream, StreamingResponse
 
 if sys.version_info < (3, 11):
@@ -187,9 +187,7 @@ class Dispatcher:
         if not _PROXY.isdisjoint(options.critical):
             names = ", ".join(option_name(n) for n in sorted(_PROXY & options.critical))
             raise ResponseError(Code.PROXYING_NOT_SUPPORTED, names)
-        path = options.uri_path
-        if path == ("",):  # the same URI as no segment at all (section 6.5)
-            path = ()
+        path = resource_path(options.uri_path)
         found = self._router.find(path)
         if found is not None and (path != PATH or not found[0].names):
             resource, params = found

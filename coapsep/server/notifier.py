@@ -22,7 +22,7 @@ from coapsep.protocol.held import Observer, Topic
 from coapsep.server.pending import PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, to_response
-from coapsep.server.router import Result, split
+from coapsep.server.router import Result, resource_path, split
 
 #: Paths of which it is known when they were last notified; of others it is taken to be late.
 _REMEMBERED = 1024
@@ -70,7 +70,7 @@ class Notifier:
 
     def topic_of(self, request: Request) -> Topic:
         """What a request that has just come is to observe."""
-        return Topic(_key_of(request.path), (request, self._calls))
+        return Topic(resource_path(request.path), (request, self._calls))
 
     def entered(self, observer: Observer) -> None:
         """This client has its response. If something has changed while that was made, nobody
@@ -84,7 +84,7 @@ class Notifier:
 
         Raises ``trio.ClosedResourceError`` if the server has stopped.
         """
-        key = _key_of(split(path))
+        key = resource_path(split(path))
         if self._endpoint.over:
             raise trio.ClosedResourceError("the server has stopped")
         self._calls += 1
@@ -172,10 +172,6 @@ class Notifier:
         pending = exchange.attachment
         if isinstance(pending, PendingRequest):
             await pending.ended
-
-
-def _key_of(path: tuple[str, ...]) -> tuple[str, ...]:
-    return () if path == ("",) else path  # the same URI (RFC 7252 section 6.5)
 
 
 def _attachment_of(observer: Observer) -> tuple[Request, int]:

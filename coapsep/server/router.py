@@ -320,6 +320,11 @@ def _formats(ct: int | Sequence[int] | None) -> tuple[int, ...]:
     return formats
 
 
+def resource_path(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of a resource: one empty segment is the same URI as none (RFC 7252 section 6.5)."""
+    return () if path == ("",) else path
+
+
 def split(path: str) -> tuple[str, ...]:
     """The segments of a path. Raises ValueError or TypeError for what is none."""
     if not isinstance(path, str):
