@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Literal, NoReturn, TypeAlias
+from types import CoroutineType
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import attrs
 import trio
@@ -47,17 +46,13 @@ from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, error_response, from_error, to_response
 from coapsep.server.router import Result, Router, resource_path
+from coapsep.server.runner import Runner
 from coapsep.server.streaming import Stream, StreamingResponse
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 _logger = logging.getLogger("coapsep.server")
 
 #: What happens to an exception of a handler that is no ResponseError.
 HandlerErrors: TypeAlias = Literal["respond", "raise"]
-
-_Pass: TypeAlias = Callable[[Request], Awaitable[None]]
 
 _PROXY = frozenset({OptionNumber.PROXY_URI, OptionNumber.PROXY_SCHEME})
 _NAMED_METHODS = frozenset(range(Code.GET, Code.IPATCH + 1))
@@ -79,7 +74,7 @@ class UndeliveredResponse:
 
 
 class Dispatcher:
-    """Runs handlers: sync ones at once, each async one in a child task of the nursery."""
+    """Finds the handler of a request, and makes a response of what it does."""
 
     def __init__(
         self,
@@ -100,8 +95,9 @@ class Dispatcher:
         self.asyncs: AsyncRegistry = AsyncRegistry(
             endpoint, nursery, limits, self._run, self._respond, self._error
         )
+        self._runner = Runner(nursery, self._start, self._returned, self._raised)
         self.notifier: Notifier = Notifier(
-            endpoint, nursery, self._first_pass, self._run, self.asyncs.settle, self._error
+            endpoint, nursery, self._run, self.asyncs.settle, self._runner.guard, self._error
         )
         #: Set by ``Server.drain``: what comes from now on is answered 5.03.
         self.draining = False
@@ -159,24 +155,7 @@ class Dispatcher:
             and not exchange.by_group
         ):
             exchange.topic = self.notifier.topic_of(request)
-        if route.is_async:
-            self._start_task(request, self._run_and_settle)
-            return
-        try:
-            # A scope that the handler leaves open would go with this task, which receives;
-            # inside another one, Trio raises RuntimeError. An async handler ruins its own task.
-            with trio.CancelScope():  # noqa: ASYNC100  # it is there to be misused
-                result = route.handler(request)
-            if inspect.isawaitable(result):  # a lambda around an async function, say
-                self._start_task(request, partial(self._finish, result))
-                return
-            if route.observable and isinstance(result, AsyncGenerator):
-                self._start_task(request, partial(self.notifier.drive, result))
-                return
-            response = to_response(request, result)
-        except Exception as exc:
-            response = self._error(request, exc)
-        self.asyncs.settle(request, response)
+        self._runner.submit(request)
 
     def _route(self, exchange: Exchange) -> Request:
         """The request and who handles it; raises the ResponseError if nobody does."""
@@ -206,32 +185,27 @@ class Dispatcher:
             raise NotAcceptable("Not Acceptable")
         return Request(exchange, route, params, self.asyncs)
 
-    def _start_task(self, request: Request, run: _Pass) -> None:
-        try:
-            self._nursery.start_soon(self._first_pass, request, run, name=request._route.name)
-        except RuntimeError:  # the nursery is closed: the server has just stopped
-            self._endpoint.close(request._exchange)
-
-    async def _first_pass(self, request: Request, run: _Pass) -> None:
-        try:
-            await run(request)
-        except BaseException as exc:
-            if not _is_cancellation(exc):
-                raise
-            # Either the server ends, and the new task does not get far; or the handler has
-            # left a scope open that was cancelled, and nobody else may suffer for it.
-            with suppress(RuntimeError):  # the nursery may be closed by now
-                self._nursery.start_soon(self._forgotten_scope, request)
-
-    async def _forgotten_scope(self, request: Request) -> None:
-        await trio.lowlevel.checkpoint()
-        error = RuntimeError("cancelled by a cancel scope that the handler had left open")
-        self.asyncs.settle(request, self._error(request, error))
-
     # -- a pass of a handler ---------------------------------------------------------
 
-    async def _run_and_settle(self, request: Request) -> None:
-        self.asyncs.settle(request, await self._run(request))
+    def _start(self, request: Request, result: Any) -> Coroutine[Any, Any, Any] | None:
+        """What has to be waited for if a handler has returned this; None for nothing."""
+        if isinstance(result, CoroutineType):
+            return result
+        if inspect.isawaitable(result):  # of another framework's making, say
+            return _wait_for(result)
+        if request._route.observable and isinstance(result, AsyncGenerator):
+            return self.notifier.drive(result, request)
+        return None
+
+    def _returned(self, request: Request, result: Any) -> None:
+        try:
+            answer = to_response(request, result)
+        except Exception as exc:
+            answer = self._error(request, exc)
+        self.asyncs.settle(request, answer)
+
+    def _raised(self, request: Request, exc: Exception) -> None:
+        self.asyncs.settle(request, self._error(request, exc))
 
     async def _run(self, request: Request) -> Answer:
         """Call the handler, sync or async; whatever it raises becomes a response."""
@@ -242,13 +216,6 @@ class Dispatcher:
             return to_response(request, result)
         except Exception as exc:
             return self._error(request, exc)
-
-    async def _finish(self, result: Awaitable[Result], request: Request) -> None:
-        try:
-            response = to_response(request, await result)
-        except Exception as exc:
-            response = self._error(request, exc)
-        self.asyncs.settle(request, response)
 
     def _respond(
         self, request: Request, exchange: Exchange, answer: Response | StreamingResponse
@@ -313,10 +280,8 @@ class Dispatcher:
             _logger.exception("on_undelivered failed")
 
 
-def _is_cancellation(exc: BaseException) -> bool:
-    if isinstance(exc, BaseExceptionGroup):
-        return all(map(_is_cancellation, exc.exceptions))
-    return isinstance(exc, trio.Cancelled)
+async def _wait_for(awaitable: Awaitable[Result]) -> Result:
+    return await awaitable
 
 
 async def _raise(exc: Exception) -> NoReturn:

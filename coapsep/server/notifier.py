@@ -8,9 +8,9 @@ generator is asked for its next representation instead, by a task for each obser
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import aclosing, suppress
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 import trio
@@ -38,7 +38,6 @@ class _Question:
     payload: bytes
 
 
-_Pass: TypeAlias = Callable[[Request], Awaitable[None]]
 Settle: TypeAlias = Callable[[Request, Answer], None]
 
 
@@ -49,16 +48,16 @@ class Notifier:
         self,
         endpoint: Endpoint,
         nursery: trio.Nursery,
-        guard: Callable[[Request, _Pass], Awaitable[None]],
         run: Callable[[Request], Awaitable[Answer]],
         settle: Settle,
+        guard: Callable[[Request, Coroutine[Any, Any, None]], Awaitable[None]],
         failed: Callable[[Request, Exception], Response],
     ) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
-        self._guard = guard
         self._run = run
         self._settle = settle
+        self._guard = guard
         self._failed = failed
         #: What is being asked, and whether it must be asked once more.
         self._asked: dict[_Question, bool] = {}
@@ -158,7 +157,7 @@ class Notifier:
                 exchange = core.open_notification(observers)
                 request = _attachment_of(observers[0])[0]._copy(exchange, None, None)
                 exchange.attachment = request
-                await self._guard(request, self._pass)
+                await self._guard(request, self._pass(request))
         finally:
             # In another task: the handler may have left a scope open in this one.
             if self._asked[question]:
