@@ -8,6 +8,7 @@ batch of datagrams, after every timer, and after whatever the application did.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -33,10 +34,6 @@ _SENDS_BETWEEN_POLLS = 32
 #: Such looks in one step, beside those for what it had to send from the start. Without a bound,
 #: a flood that is answered as it is read would never let the step end.
 _POLLS_IN_A_STEP = 4
-#: Seconds by which an alarm that is no longer needed must be early to be moved. To wake once
-#: for nothing is cheaper than to move it with every step of a busy endpoint; but one that asks
-#: now and then would wake for nothing after each response.
-_WORTH_MOVING = 10.0
 
 
 class Endpoint:
@@ -50,6 +47,7 @@ class Endpoint:
         self._on_event = on_event
         self._limits = limits
         self._timer = trio.CancelScope()
+        self._alarm = math.inf
         self._stepping = False
         self._step_again = False
         self._sends = 0
@@ -273,38 +271,34 @@ class Endpoint:
                     self._step_again = True
         finally:
             self._stepping = False
-        deadline, alarm = core.next_deadline(), self._timer.deadline
-        if deadline < alarm or deadline > alarm + _WORTH_MOVING:
-            self._timer.deadline = deadline
-        self._wake()
+        if core.wake_at < self._alarm:
+            self._alarm = self._timer.deadline = core.wake_at
+        if self._progress is not None:
+            self._wake()
 
     def _send_all(self) -> None:
-        core = self.core
+        outgoing, send, counters = self.core.outgoing, self.transport.send, self.core.counters
         if self._polls_left is None:
-            self._polls_left = _POLLS_IN_A_STEP + len(core.outgoing) // _SENDS_BETWEEN_POLLS
+            self._polls_left = _POLLS_IN_A_STEP + len(outgoing) // _SENDS_BETWEEN_POLLS
         # Sending may read as well, and what is read may add to the list.
-        at = 0
-        while at < len(core.outgoing):
-            self._send(*core.outgoing[at])
-            at += 1
+        for data, session in outgoing:
+            try:
+                if not self._unsent and send(data, session):
+                    counters.datagrams_sent += 1
+                else:
+                    self._send_later(data, session)
+            except OSError as exc:
+                self._send_failed(data, session, exc)
             self._sends += 1
             if self._sends >= _SENDS_BETWEEN_POLLS and self._polls_left:
                 self._sends = 0
                 self._polls_left -= 1
                 self._feed(self.transport.poll())
-        core.outgoing.clear()
+        outgoing.clear()
 
-    def _send(self, data: bytes, session: Session) -> None:
-        counters = self.core.counters
-        try:
-            if not self._unsent and self.transport.send(data, session):
-                counters.datagrams_sent += 1
-                return
-        except OSError as exc:
-            self._send_failed(data, session, exc)
-            return
+    def _send_later(self, data: bytes, session: Session) -> None:
         if len(self._unsent) >= self._limits.unsent:
-            counters.datagrams_unsent += 1
+            self.core.counters.datagrams_unsent += 1
             return
         self._unsent.append((data, session))
         self._has_unsent.set()
@@ -337,7 +331,8 @@ class Endpoint:
 
     async def _keep_time(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self.core.next_deadline()) as self._timer:
+            self._alarm = self.core.next_deadline()
+            with trio.CancelScope(deadline=self._alarm) as self._timer:
                 await trio.sleep_forever()
             self.core.handle_timers(trio.current_time())
             self.step()

@@ -11,6 +11,8 @@ Both directions are paid once per distinct set of options: a Memo keeps the last
 
 from __future__ import annotations
 
+import struct
+
 from aiocoap.error import UnparsableMessage
 from aiocoap.options import Options as AiocoapOptions
 from aiocoap.optiontypes import OpaqueOption
@@ -22,6 +24,9 @@ from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import CODES, Code, ContentFormat, OptionNumber, Type
 
 _TYPES = tuple(Type)
+#: Codes of messages that are not Empty; the others are reserved.
+_USED = frozenset(code for code in CODES if code.is_request or code.is_response)
+_pack_header = struct.Struct("!BBH").pack
 _FORMATS: frozenset[int] = frozenset(ContentFormat)
 _PATHS = frozenset({OptionNumber.URI_PATH, OptionNumber.LOCATION_PATH})
 _FORMAT_OPTIONS = frozenset({OptionNumber.CONTENT_FORMAT, OptionNumber.ACCEPT})
@@ -66,12 +71,12 @@ class Codec:
                 return Malformed(kind, mid, "token length 15")
             start, end = token_place(data)
         code = CODES[data[1]]
-        if code == 0:
+        if code not in _USED:
+            if code:
+                return Malformed(kind, mid, f"reserved code {code.dotted}")
             if len(data) > 4 or first & 15:
                 return Malformed(kind, mid, "Empty message that is not empty")
             return Message(code, kind, mid)
-        if not (code.is_request or code.is_response):
-            return Malformed(kind, mid, f"reserved code {code.dotted}")
         if end > len(data):
             return Malformed(kind, mid, "token cut short")
         tail = data[end:]
@@ -83,14 +88,27 @@ class Codec:
             known = read
             if len(tail) <= _MEMO_BYTES:
                 self._tails.keep(tail, known)
-        return Message(code, kind, mid, data[start:end], *known)
+        options, payload = known
+        return Message(code, kind, mid, data[start:end], options, payload)
 
     def encode(self, message: Message) -> bytes:
         """The datagram of a message. Raises ValueError for a token longer than 65,804 bytes.
 
         A token of more than 8 bytes is for peers that are known to support it (RFC 8974).
         """
-        token, options, payload = message.token, message.options, message.payload
+        return self.write(
+            message.code,
+            message.type,
+            message.mid,
+            message.token,
+            message.options,
+            message.payload,
+        )
+
+    def write(
+        self, code: Code, kind: Type, mid: int, token: bytes, options: Options, payload: bytes
+    ) -> bytes:
+        """The same for the parts of a message."""
         written = b""
         if options is not EMPTY:
             known = self._encoded.entries.get(options)
@@ -99,13 +117,15 @@ class Codec:
                 if len(known) <= _MEMO_BYTES:
                     self._encoded.keep(options, known)
             written = known
-        mid = message.mid
         size = len(token)
         if size >= _EXTENDED_TOKEN:
             size, token = _announced(token)
-        head = bytes((0x40 | message.type << 4 | size, message.code, mid >> 8, mid & 255))
+        try:
+            head = _pack_header(0x40 | kind << 4 | size, code, mid)
+        except struct.error:
+            raise ValueError(f"a message ID has 16 bits, unlike {mid}") from None
         if payload:
-            return b"%b%b%b\xff%b" % (head, token, written, payload)
+            return b"".join((head, token, written, b"\xff", payload))
         return head + token + written
 
 
@@ -121,7 +141,7 @@ def encode(message: Message) -> bytes:
 
 def empty(kind: Type, mid: int) -> bytes:
     """The four bytes of an Empty message: an ACK, an RST, or a ping (section 4.1)."""
-    return bytes((0x40 | kind << 4, Code.EMPTY, mid >> 8, mid & 255))
+    return _pack_header(0x40 | kind << 4, 0, mid)
 
 
 def token_place(data: bytes) -> tuple[int, int]:

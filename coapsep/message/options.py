@@ -11,8 +11,16 @@ from coapsep.numbers import OptionNumber
 
 #: Of no meaning to the transfer that a message is a part of.
 _PER_MESSAGE = frozenset({OptionNumber.OBSERVE, OptionNumber.BLOCK1, OptionNumber.BLOCK2})
-#: What a server has to look at beside the request itself.
-_NOT_PLAIN = _PER_MESSAGE | {OptionNumber.NO_RESPONSE}
+#: What says no more than what is asked for, and what the payload is.
+_PLAIN = frozenset(
+    {
+        OptionNumber.URI_HOST,
+        OptionNumber.URI_PORT,
+        OptionNumber.URI_PATH,
+        OptionNumber.URI_QUERY,
+        OptionNumber.CONTENT_FORMAT,
+    }
+)
 
 
 class Options:
@@ -51,8 +59,9 @@ class Options:
         self._hash: int | None = None
         # What is asked of every request is worked out once: options are remembered.
         self._accept = self._uint(OptionNumber.ACCEPT)
-        #: Whether nothing in it bears on more than this one message and its response.
-        self.is_plain: bool = all(n not in _NOT_PLAIN for n, _ in self._pairs)
+        #: Whether it says what is asked for and nothing else, as most requests do: there is
+        #: nothing to refuse, to negotiate, to remember, or to tell beside the response.
+        self.is_plain: bool = not faulty and all(n in _PLAIN for n, _ in self._pairs)
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
         self._matchable: tuple[tuple[int, bytes], ...] | None = None

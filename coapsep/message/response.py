@@ -10,10 +10,12 @@ from coapsep.message.definitions import encode_value
 from coapsep.message.options import EMPTY, Options
 from coapsep.numbers import Code, ContentFormat, OptionNumber
 
-#: The options of a response that has nothing but a content format, as most have.
-_ONLY_A_FORMAT: dict[int, Options] = {
-    number: Options.build(content_format=number) for number in ContentFormat
+#: The options of a response that has nothing but a content format, or not even that.
+_KNOWN_FORMATS: dict[int | None, Options] = {
+    None: EMPTY,
+    **{number: Options.build(content_format=number) for number in ContentFormat},
 }
+_TEXT = ContentFormat.TEXT
 #: What the options of a response may take beside one block of its body, bytes.
 _MOST_OPTIONS = 60_000
 
@@ -49,18 +51,26 @@ class Response:
             code = Code(code)
         if not isinstance(options, Options):
             raise TypeError(f"options are Options, as from Options.build(), not {options!r}")
-        if not code.is_response:
+        if not 64 <= code < 192:
             raise ValueError(f"a response needs a code of class 2 to 5, not {code}")
         if isinstance(payload, str):
             payload = payload.encode()
             if content_format is None and options.content_format is None and code.is_success:
-                content_format = ContentFormat.TEXT
+                content_format = _TEXT
         elif not isinstance(payload, bytes):
             raise TypeError(f"a payload is bytes or str, not {type(payload).__name__}")
+        if (
+            options is EMPTY
+            and max_age is None
+            and etag is None
+            and not (location or location_query)
+            and content_format is not False
+            and content_format in _KNOWN_FORMATS
+        ):  # as most are, and nothing can be wrong
+            self.__attrs_init__(code, payload, _KNOWN_FORMATS[content_format])
+            return
         named: list[tuple[int, bytes]] = []
-        if options is EMPTY and content_format is not False and content_format in _ONLY_A_FORMAT:
-            options = _ONLY_A_FORMAT[content_format]
-        elif content_format is not None:
+        if content_format is not None:
             number = OptionNumber.CONTENT_FORMAT
             named.append((number, encode_value(number, content_format)))
         if max_age is not None:

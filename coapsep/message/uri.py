@@ -33,9 +33,10 @@ _LONGEST = 255  # bytes in a Uri-Host, Uri-Path or Uri-Query option
 _PARTS = re.compile(
     r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL
 )
-_NOT_IN_URI = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?%\xa0-\U0010ffff]|\s")
+# What must not stand there: a set of all that may, up to U+10FFFF, takes 5 ms to compile.
+_NOT_IN_URI = re.compile(r'[\x00-\x20"#<>\[\\\]^`{|}\x7f-\x9f]|\s')
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
-_NOT_IN_NAME = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=\x80-\U0010ffff]")
+_NOT_IN_NAME = re.compile(r'[\x00-\x20"#%/:<>?@\[\\\]^`{|}\x7f]')
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 

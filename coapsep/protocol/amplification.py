@@ -47,9 +47,8 @@ class Amplification:
     # -- who is verified -------------------------------------------------------------
 
     def heard(self, peer: Peer, size: int) -> None:
-        """This many bytes came from a peer."""
-        if not peer.verified:
-            peer.credit += _FACTOR * (size + _HEADERS)
+        """This many bytes came from a peer that is not verified."""
+        peer.credit += _FACTOR * (size + _HEADERS)
 
     def answered(self, peer: Peer, *, matched: bool) -> None:
         """An ACK or RST came, for a message ID of ours or for none that is under way."""

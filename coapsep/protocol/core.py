@@ -32,7 +32,7 @@ from coapsep.protocol.groups import Groups
 from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.messaging import MessageLayer
 from coapsep.protocol.peers import Peers
-from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange
+from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Peer
 from coapsep.protocol.requests import Requests
 from coapsep.protocol.serving import Serving
 from coapsep.protocol.statistics import Counters, Statistics
@@ -59,7 +59,7 @@ class Core:
         self._timers = Timers()
         codec = Codec(limits.options)
         self._peers = Peers(tuning, limits, self._timers, rng)
-        self._dedup = Dedup(tuning, limits, self._peers, self.counters)
+        self._dedup = Dedup(tuning, limits, self._timers, self._peers, self.counters)
         amplification = Amplification(limits, self.counters, rng)
         transmissions = Transmissions(
             tuning,
@@ -133,23 +133,25 @@ class Core:
         by_group = session.group is not None
         if by_group:
             session = session.unicast
-        message = self._messages.receive(data, session, now, by_group=by_group)
+        peer = self._peers.find(session)
+        message = self._messages.receive(data, session, peer, now, by_group=by_group)
         if message is None:
             return
         is_whole = len(data) <= self._datagram_size
-        if not (message.code.is_request and self._serves):
-            if not self._is_answer(message, session, is_whole, now):
+        if not (self._serves and 0 < message.code < 32):
+            if not self._is_answer(message, session, peer, is_whole, now):
                 self._messages.reject(message, session)
         elif is_whole:
-            self._incoming.receive(message, session, len(data), now, by_group=by_group)
+            self._incoming.receive(message, session, peer, len(data), now, by_group=by_group)
         else:
             self._messages.refuse_size(message, session)
 
-    def _is_answer(self, message: Message, session: Session, is_whole: bool, now: float) -> bool:
+    def _is_answer(
+        self, message: Message, session: Session, peer: Peer | None, is_whole: bool, now: float
+    ) -> bool:
         """Whether it belongs to a request of ours, and was taken for it."""
         if message.code.is_request:
             return False
-        peer = self._peers.find(session)
         if message.type is Type.RST:
             return peer is not None and (
                 self._observers.reset(peer, message.mid, now)
@@ -183,13 +185,20 @@ class Core:
         self._requests.unsent(data, session, detail, now)
         self._groups.unsent(data, session, detail)
 
+    @property
+    def wake_at(self) -> float:
+        """Not later than ``next_deadline``, and free: what it was when that was last called, or
+        something earlier that has come since."""
+        return self._timers.wake_at
+
     def next_deadline(self) -> float:
         """When to call ``handle_timers``; ``inf`` for not at all."""
-        return min(
+        self._timers.wake_at = min(
             self._timers.next_deadline(),
             self._exchanges.next_deadline(),
             self._dedup.next_deadline(),
         )
+        return self._timers.wake_at
 
     def handle_timers(self, now: float) -> None:
         """Do what is due."""

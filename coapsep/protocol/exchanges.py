@@ -57,6 +57,10 @@ UNDERSTOOD = frozenset(
 )
 
 
+#: To look up a member of an enum costs more than to compare it.
+_CLOSED = Phase.CLOSED
+
+
 class Exchanges:
     """Every open request."""
 
@@ -91,22 +95,20 @@ class Exchanges:
 
     # -- from the network ------------------------------------------------------------
 
-    def open_for(self, request: Message, session: Session, now: float) -> Exchange | None:
+    def open_for(
+        self, request: Message, session: Session, peer: Peer | None, now: float
+    ) -> Exchange | None:
         """Open an exchange for a new request; None if it was refused, or is not new."""
-        unknown = _not_understood(request.options)
-        if OptionNumber.URI_PATH_ABBREV in request.options.critical and not unknown:
-            expanded = expand_path(request.options)
-            if expanded is None:
-                unknown = [OptionNumber.URI_PATH_ABBREV]
-            else:
-                request = attrs.evolve(request, options=expanded)
-        if unknown:
-            self._refuse_options(request, session, unknown)
-            return None
-        peer = self._dedup.obtain_peer(session, now)
+        if not request.options.is_plain:
+            understood = self._understood(request, session)
+            if understood is None:
+                return None
+            request = understood
         if peer is None:
-            self._refuse(request, session)
-            return None
+            peer = self._dedup.obtain_peer(session, now)
+            if peer is None:
+                self._refuse(request, session)
+                return None
         holder = peer.exchanges.get(request.token)
         if holder is not None and self._is_repeat(holder, request):
             self._acknowledge_repeat(peer, request, now)
@@ -119,26 +121,43 @@ class Exchanges:
             self._refuse(request, session)
             self._peers.release(peer, now)
             return None
-        entry = self._dedup.admit(peer, request.mid, confirmable=request.type is Type.CON, now=now)
+        confirmable = request.type == 0
+        entry = self._dedup.admit(peer, request.mid, confirmable=confirmable, now=now)
         if entry is None:
             self._refuse(request, session)
             self._peers.release(peer, now)
             return None
         if holder is not None:
             self._replace(holder, now)
-        exchange = peer.exchanges[request.token] = Exchange(peer, request, entry)
+        exchange = Exchange(
+            peer,
+            request,
+            entry,
+            acknowledged=not confirmable,
+            repeatable=not confirmable or request.code in IDEMPOTENT,
+        )
+        peer.exchanges[request.token] = exchange
         peer.open += 1
         self.open += 1
         self._counters.requests += 1
-        if not exchange.acknowledged:
-            self._owed_acks.append((now + self._tuning.empty_ack_delay, exchange))
+        if confirmable:
+            due = now + self._tuning.empty_ack_delay
+            self._owed_acks.append((due, exchange))
+            if due < self._timers.wake_at:
+                self._timers.wake_by(due)
         return exchange
 
     def open_for_observers(self, observers: tuple[Observer, ...]) -> Exchange:
         """Ask the application what it would have asked if they had: see ``Exchange.notifies``."""
         peer, request = observers[0].peer, observers[0].request
-        exchange = Exchange(peer, request, Entry(peer, request.mid), notifies=observers)
-        exchange.acknowledged = True
+        exchange = Exchange(
+            peer,
+            request,
+            Entry(request.mid),
+            acknowledged=True,
+            repeatable=True,
+            notifies=observers,
+        )
         peer.open += 1
         self.open += 1
         return exchange
@@ -174,10 +193,11 @@ class Exchanges:
 
     def close(self, exchange: Exchange, now: float) -> None:
         """Nothing more is sent for this request but the ACK it is owed."""
-        if exchange.phase is Phase.CLOSED:
+        if exchange.phase is _CLOSED:
             return
-        self.acknowledge(exchange, now)
-        exchange.phase = Phase.CLOSED
+        if not exchange.acknowledged:
+            self.acknowledge(exchange, now)
+        exchange.phase = _CLOSED
         if exchange.transmission is not None:
             self._transmissions.cancel(exchange.transmission, now)
         if exchange.leisure is not None:
@@ -189,7 +209,7 @@ class Exchanges:
         peer.open -= 1
         self.open -= 1
         if exchange.repeatable:
-            self._dedup.complete(exchange.entry)
+            self._dedup.complete(peer, exchange.entry)
         if exchange.counted:
             self._storage.give_back(peer, exchange.counted)
             self._storage.release(peer, now)
@@ -211,6 +231,19 @@ class Exchanges:
 
     # -- inside ----------------------------------------------------------------------
 
+    def _understood(self, request: Message, session: Session) -> Message | None:
+        """The request, its path written out; None if it was refused for critical options."""
+        unknown = _not_understood(request.options)
+        if OptionNumber.URI_PATH_ABBREV in request.options.critical and not unknown:
+            expanded = expand_path(request.options)
+            if expanded is not None:
+                return attrs.evolve(request, options=expanded)
+            unknown = [OptionNumber.URI_PATH_ABBREV]
+        if unknown:
+            self._refuse_options(request, session, unknown)
+            return None
+        return request
+
     def _is_repeat(self, holder: Exchange, request: Message) -> bool:
         """The same request once more, while nothing runs for it: nothing new to do."""
         old = holder.last_block or holder.request
@@ -230,9 +263,9 @@ class Exchanges:
             ack = empty(Type.ACK, request.mid)
             self._outgoing.append((ack, peer.session))
             if entry is not None:
-                self._dedup.store(entry, ack, now)
+                self._dedup.store(peer, entry, ack, now)
         if entry is not None and (not confirmable or request.code in IDEMPOTENT):
-            self._dedup.complete(entry)
+            self._dedup.complete(peer, entry)
 
     def _replace(self, holder: Exchange, now: float) -> None:
         self._counters.replaced += 1
@@ -268,7 +301,7 @@ class Exchanges:
             exchange.acknowledged = True
             self._counters.empty_acks += 1
             ack = empty(Type.ACK, exchange.request.mid)
-            self._dedup.store(exchange.entry, ack, now)
+            self._dedup.store(exchange.peer, exchange.entry, ack, now)
             self._outgoing.append((ack, exchange.peer.session))
 
     def _refuse(self, request: Message, session: Session) -> None:

@@ -125,8 +125,8 @@ class Groups:
         if confirmable:
             ack = empty(Type.ACK, response.mid)
             self._outgoing.append((ack, session))
-            self._dedup.store(entry, ack, now)
-        self._dedup.complete(entry)
+            self._dedup.store(peer, entry, ack, now)
+        self._dedup.complete(peer, entry)
         return True
 
 

@@ -13,7 +13,6 @@ from coapsep.protocol.bodies import Bodies
 from coapsep.protocol.events import Event, RequestReceived
 from coapsep.protocol.exchanges import Exchanges
 from coapsep.protocol.observers import Observers
-from coapsep.protocol.peers import Peers
 from coapsep.protocol.records import Exchange, Peer
 from coapsep.protocol.responses import Responses
 from coapsep.protocol.uploads import Uploads
@@ -24,7 +23,6 @@ class Incoming:
 
     def __init__(
         self,
-        peers: Peers,
         amplification: Amplification,
         exchanges: Exchanges,
         responses: Responses,
@@ -33,7 +31,6 @@ class Incoming:
         observers: Observers,
         events: list[Event],
     ) -> None:
-        self._peers = peers
         self._amplification = amplification
         self._exchanges = exchanges
         self._responses = responses
@@ -43,25 +40,31 @@ class Incoming:
         self._events = events
 
     def receive(
-        self, request: Message, session: Session, size: int, now: float, *, by_group: bool = False
+        self,
+        request: Message,
+        session: Session,
+        peer: Peer | None,
+        size: int,
+        now: float,
+        *,
+        by_group: bool = False,
     ) -> None:
         """A new request has arrived, in a datagram of this many bytes."""
-        peer = self._peers.find(session)
-        exchange = self._exchanges.open_for(request, session, now)
+        exchange = self._exchanges.open_for(request, session, peer, now)
         if exchange is None:
             return
         if peer is not None and peer.held is not None and peer.held.observers:
             self._tell_observer(peer, request, now)
         if peer is None:  # else it has been counted
             self._amplification.heard(exchange.peer, size)
-        echo = request.options.echo
-        if echo is not None:
-            self._amplification.echoed(exchange.peer, echo, now)
         exchange.by_group = by_group
         if request.options.is_plain:
             self._events.append(RequestReceived(exchange))
-        else:
-            self._hand_up(exchange, now)
+            return
+        echo = request.options.echo
+        if echo is not None:
+            self._amplification.echoed(exchange.peer, echo, now)
+        self._hand_up(exchange, now)
 
     def session_lost(self, peer: Peer, now: float) -> None:
         """A connection has gone, and with it whoever waited at its other end."""

@@ -23,6 +23,9 @@ from coapsep.protocol.transmission import Transmissions
 #: What RFC 7252 section 4.6 reckons with between a payload and its message, bytes.
 _OVERHEAD = 128
 
+# To look up a member of an enum costs more than to compare it.
+_CON, _NON, _ACK = Type.CON, Type.NON, Type.ACK
+
 
 class MessageLayer:
     """Incoming messages."""
@@ -46,9 +49,15 @@ class MessageLayer:
         self._outgoing = outgoing
 
     def receive(
-        self, data: bytes, session: Session, now: float, *, by_group: bool = False
+        self,
+        data: bytes,
+        session: Session,
+        peer: Peer | None,
+        now: float,
+        *,
+        by_group: bool = False,
     ) -> Message | None:
-        """Deal with one datagram; never raises.
+        """Deal with one datagram; never raises. ``peer`` is who sent it, if it is known.
 
         One that came by multicast may only be a NON request (section 8.1): nothing else is
         answered, not even with RST.
@@ -62,16 +71,15 @@ class MessageLayer:
             # Another version, or no CoAP at all, must be ignored (section 3).
             counters.ignored += 1
             return None
-        if by_group and not (data[0] >> 4 & 3 == Type.NON and 0 < data[1] < 32):
+        kind, mid = data[0] >> 4 & 3, data[2] << 8 | data[3]
+        if by_group and not (kind == _NON and 0 < data[1] < 32):
             counters.ignored += 1
             return None
-        peer = self._peers.find(session)
         if peer is not None:
             peer.last_heard = now
-            self._amplification.heard(peer, len(data))
-        mid = data[2] << 8 | data[3]
-        kind = data[0] >> 4 & 3
-        if kind >= Type.ACK:
+            if not peer.verified:
+                self._amplification.heard(peer, len(data))
+        if kind >= _ACK:
             if peer is None:
                 counters.ignored += 1
                 return None
@@ -85,13 +93,13 @@ class MessageLayer:
         if isinstance(message, Malformed):
             counters.malformed += 1
             self._send_reset(kind, mid, session)
-        elif message.code == Code.EMPTY:
-            if kind == Type.CON:
+        elif message.code == 0:
+            if kind == _CON:
                 counters.pings += 1
                 self._send_reset(kind, mid, session)
             else:
                 counters.ignored += 1
-        elif len(message.token) > self._limits.token_size and message.code.is_request:
+        elif len(message.token) > 8 and self._has_long_token(message):
             self._refuse_token(message, session)
         else:
             return message
@@ -132,6 +140,9 @@ class MessageLayer:
         text = f"a message may have {self._limits.datagram_size} bytes"
         self.refuse(head, session, Code.REQUEST_ENTITY_TOO_LARGE, text, hint)
 
+    def _has_long_token(self, message: Message) -> bool:
+        return len(message.token) > self._limits.token_size and message.code.is_request
+
     def _refuse_token(self, request: Message, session: Session) -> None:
         """Extended tokens are taken up to a length (RFC 8974 section 2.2.2)."""
         self._counters.rejected += 1
@@ -141,7 +152,7 @@ class MessageLayer:
     def _answer(self, peer: Peer, data: bytes, kind: int, mid: int, now: float) -> Message | None:
         """An ACK or RST: settle it with the CON it belongs to, or hand it up, or ignore it."""
         if len(data) == 4 and not data[0] & 15 and not data[1]:
-            if kind == Type.ACK:
+            if kind == _ACK:
                 matched = self._transmissions.acknowledged(peer, mid, now)
                 self._amplification.answered(peer, matched=matched)
             else:
@@ -153,7 +164,7 @@ class MessageLayer:
             return None
         # A piggybacked response. An RST that is not Empty, or an ACK with a request or one
         # that is malformed, is rejected, which for these types is to ignore it (section 4.2).
-        if kind == Type.ACK and peer.asked is not None:
+        if kind == _ACK and peer.asked is not None:
             if len(data) > self._limits.datagram_size:
                 message = self._too_large(data, peer.session) or Malformed(None, None, "too large")
             else:
@@ -164,13 +175,16 @@ class MessageLayer:
         return None
 
     def _is_copy(self, peer: Peer, kind: int, mid: int, now: float) -> bool:
-        entry = peer.seen.get(mid)
-        if entry is None:
-            return False
-        if kind == Type.CON and entry.reply is not None:
-            if self._amplification.permits_copy(peer, len(entry.reply), now):
+        reply = peer.done.get(mid)
+        if reply is None:
+            entry = peer.kept.get(mid)
+            if entry is None:
+                return False
+            reply = entry.reply
+        if kind == _CON and reply:
+            if self._amplification.permits_copy(peer, len(reply), now):
                 self._counters.copies_answered += 1
-                self._outgoing.append((entry.reply, peer.session))
+                self._outgoing.append((reply, peer.session))
         else:
             self._counters.copies_ignored += 1
         return True

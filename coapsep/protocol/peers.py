@@ -58,7 +58,7 @@ class Peers:
 
     def release(self, peer: Peer, now: float) -> None:
         """Forget the peer if nothing is left of it. Called wherever something ends."""
-        if peer.seen or self._peers.get(peer.session) is not peer:
+        if peer.kept or peer.done or self._peers.get(peer.session) is not peer:
             return
         if peer.is_idle(now):
             del self._peers[peer.session]

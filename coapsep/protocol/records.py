@@ -29,7 +29,7 @@ import attrs
 from coapsep.address import Session
 from coapsep.message.block import Block
 from coapsep.message.message import Message
-from coapsep.numbers import IDEMPOTENT, Code, Type
+from coapsep.numbers import Code
 from coapsep.protocol.message_ids import MessageIds
 from coapsep.protocol.timers import Timer
 
@@ -59,10 +59,14 @@ class Peer:
     exchanges: dict[bytes, Exchange] = attrs.Factory(dict)
     """The open request of each token."""
 
-    seen: dict[int, Entry] = attrs.Factory(dict)
-    """Message IDs that arrived."""
-    evictable: OrderedDict[int, Entry] = attrs.Factory(OrderedDict)
-    """Those of them that may be forgotten early."""
+    kept: dict[int, Entry] = attrs.Factory(dict)
+    """Message IDs that arrived and must not be forgotten before their time."""
+    done: dict[int, bytes] = attrs.Factory(dict)
+    """Those that may be: what a copy gets; b"" is nothing."""
+    leaving: deque[int] | None = None
+    """Those of them that were there when the last of these had left, in their order."""
+    ghosts: dict[int, int] | None = None
+    """How often those that have left are still in a queue; see dedup.py."""
 
     in_flight: dict[int, Transmission] = attrs.Factory(dict)
     """CONs of ours by message ID."""
@@ -109,12 +113,11 @@ class Peer:
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
 class Entry:
-    """One message ID of one peer."""
+    """A message ID that has arrived, and must not be forgotten."""
 
-    peer: Peer
     mid: int
-    reply: bytes | None = None
-    """What a copy gets; None is nothing."""
+    reply: bytes = b""
+    """What a copy gets; b"" is nothing."""
 
 
 class Phase(enum.Enum):
@@ -126,14 +129,6 @@ class Phase(enum.Enum):
     CLOSED = "nothing is owed"
 
 
-def _owes_no_ack(exchange: Exchange) -> bool:
-    return exchange.request.type is not Type.CON
-
-
-def _may_run_again(exchange: Exchange) -> bool:
-    return exchange.request.type is Type.NON or exchange.request.code in IDEMPOTENT
-
-
 @attrs.define(eq=False, repr=False, weakref_slot=False)
 class Exchange:
     """A request and its state. Its owner is Exchanges; everyone else only reads it."""
@@ -141,11 +136,11 @@ class Exchange:
     peer: Peer
     request: Message
     entry: Entry
-    phase: Phase = Phase.RUNNING
-    acknowledged: bool = attrs.Factory(_owes_no_ack, takes_self=True)
+    acknowledged: bool
     """The empty ACK has left (section 5.2.2). A NON request never gets one."""
-    repeatable: bool = attrs.Factory(_may_run_again, takes_self=True)
+    repeatable: bool
     """It would do no harm to run it again: its message ID may be forgotten early."""
+    phase: Phase = Phase.RUNNING
     abandoned: bool = False
     """The client took the token for another request: the response must not be sent."""
     transmission: Transmission | None = None

@@ -296,8 +296,8 @@ class Requests:
         self._outgoing.append((ack, peer.session))
         entry = self._dedup.admit(peer, response.mid, confirmable=True, now=now)
         if entry is not None:
-            self._dedup.store(entry, ack, now)
-            self._dedup.complete(entry)
+            self._dedup.store(peer, entry, ack, now)
+            self._dedup.complete(peer, entry)
 
     def _find_sent(self, data: bytes, session: Session) -> ClientExchange | None:
         """The request of which these are the first bytes: at least its header and token."""

@@ -12,7 +12,7 @@ from coapsep.errors import LocalProtocolError
 from coapsep.message.block import Block
 from coapsep.message.codec import Codec
 from coapsep.message.message import Message
-from coapsep.message.options import Options
+from coapsep.message.options import EMPTY, Options
 from coapsep.message.response import Response
 from coapsep.numbers import SAFE, Code, OptionNumber, Type
 from coapsep.params import Tuning
@@ -30,6 +30,10 @@ from coapsep.protocol.uploads import Uploads
 
 #: Of a response that must stay small, bytes.
 _SMALL_BLOCK = 64
+
+# To look up a member of an enum costs more than to compare it.
+_CON, _ACK = Type.CON, Type.ACK
+_RUNNING, _DEFERRED = Phase.RUNNING, Phase.DEFERRED
 
 _UNDELIVERED = {
     Outcome.RESET: Undelivered.RESET,
@@ -78,7 +82,7 @@ class Responses:
 
         Raises LocalProtocolError if it has one already.
         """
-        if exchange.phase is not Phase.RUNNING and exchange.phase is not Phase.DEFERRED:
+        if exchange.phase is not _RUNNING and exchange.phase is not _DEFERRED:
             raise LocalProtocolError(f"this request has its response already: {exchange.request}")
         request, peer, counters = exchange.request, exchange.peer, self._counters
         if exchange.upload is not None:
@@ -107,15 +111,14 @@ class Responses:
             response = self._dressed(exchange, response, now)
         code, options, payload = response.code, response.options, response.payload
         if not exchange.acknowledged:
-            message = Message(code, Type.ACK, request.mid, request.token, options, payload)
-            reply = self._codec.encode(message)
-            self._dedup.store(exchange.entry, reply, now)
+            reply = self._codec.write(code, _ACK, request.mid, request.token, options, payload)
+            self._dedup.store(peer, exchange.entry, reply, now)
             self._outgoing.append((reply, peer.session))
             exchange.acknowledged = True
             counters.piggybacked += 1
             self._exchanges.close(exchange, now)
-        elif request.type is Type.CON:
-            message = Message(code, Type.CON, 0, request.token, options, payload)
+        elif request.type is _CON:
+            message = Message(code, _CON, 0, request.token, options, payload)
             on_end = functools.partial(self._transmission_ended, exchange)
             exchange.transmission = self._transmissions.send(peer, message, on_end, now)
             exchange.phase = Phase.ANSWERED
@@ -177,7 +180,9 @@ class Responses:
     def _restrained(self, exchange: Exchange, response: Response, now: float) -> Response:
         """What may be said to a client whose address may be forged; see amplification.py."""
         payload = min(len(response.payload), self._tuning.block_size)
-        size = 13 + payload + sum(3 + len(value) for _, value in response.options)
+        size = 13 + payload
+        if response.options is not EMPTY:
+            size += sum(3 + len(value) for _, value in response.options)
         peer, request = exchange.peer, exchange.request
         if self._amplification.permits(peer, size, now):
             return response

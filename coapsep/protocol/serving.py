@@ -83,7 +83,6 @@ class Serving:
             outgoing,
         )
         self.incoming: Incoming = Incoming(
-            peers,
             amplification,
             self.exchanges,
             self.responses,

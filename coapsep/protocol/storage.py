@@ -8,6 +8,7 @@ told. A request's body and a stream stay until they are over or nobody has cared
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -111,14 +112,15 @@ class Storage:
 
     def age(self, kept: _Kept, expire: Callable[[_Kept, float], None]) -> None:
         """Call ``expire(kept, now)`` once it was not used for body_age."""
-
-        def look(now: float) -> None:
-            if kept.used + self._limits.body_age > now:
-                kept.timer = self._timers.set(kept.used + self._limits.body_age, look)
-            else:
-                expire(kept, now)
-
+        # A function that sets itself again would be a cycle, which holds the body.
+        look = functools.partial(self._look, kept, expire)
         kept.timer = self._timers.set(kept.used + self._limits.body_age, look)
+
+    def _look(self, kept: _Kept, expire: Callable[[_Kept, float], None], now: float) -> None:
+        if kept.used + self._limits.body_age > now:
+            self.age(kept, expire)
+        else:
+            expire(kept, now)
 
     def no_longer_ages(self, kept: Upload | Body) -> None:
         """It is over."""

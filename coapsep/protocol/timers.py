@@ -19,12 +19,14 @@ class Timer:
 class Timers:
     """Deadlines in order of time; equal ones in the order in which they were set."""
 
-    __slots__ = ("_cancelled", "_heap", "_sequence")
+    __slots__ = ("_cancelled", "_heap", "_sequence", "wake_at")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self._cancelled = 0
+        #: Nothing is due before; whoever looks at the clock sets it to what is next then.
+        self.wake_at: float = math.inf
 
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
@@ -34,7 +36,14 @@ class Timers:
         timer = Timer(action)
         self._sequence += 1
         heapq.heappush(self._heap, (when, self._sequence, timer))
+        if when < self.wake_at:
+            self.wake_at = when
         return timer
+
+    def wake_by(self, when: float) -> None:
+        """Something is due then that is no timer."""
+        if when < self.wake_at:
+            self.wake_at = when
 
     def cancel(self, timer: Timer) -> None:
         """Forget a timer; one that has run or was cancelled before is none."""

@@ -45,7 +45,7 @@ from coapsep.server.notifier import Notifier
 from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, error_response, from_error, to_response
-from coapsep.server.router import Result, Router, resource_path
+from coapsep.server.router import Result, Route, Router, resource_path
 from coapsep.server.runner import Runner
 from coapsep.server.streaming import Stream, StreamingResponse
 
@@ -134,12 +134,10 @@ class Dispatcher:
         except ResponseError as exc:
             self._endpoint.refuse(exchange, error_response(exc))
             return
-        route, options = request._route, request.options
-        if not (route.conditional or _CONDITIONS.isdisjoint(options.critical)):
-            names = ", ".join(option_name(n) for n in sorted(_CONDITIONS & options.critical))
-            self._endpoint.refuse_options(exchange, names)
+        if request is None:
             return
         exchange.attachment = request
+        route, options = request._route, exchange.request.options
         if route.stream:
             request._open_body(self._endpoint)
             if exchange.phase is not Phase.RUNNING:
@@ -147,7 +145,7 @@ class Dispatcher:
         elif exchange.upload is not None:
             self._endpoint.accept_body(exchange)  # it comes again when it is whole
             return
-        if (
+        if not options.is_plain and (
             route.observable
             and options.observe == 0
             and request.method in SAFE
@@ -157,13 +155,16 @@ class Dispatcher:
             exchange.topic = self.notifier.topic_of(request)
         self._runner.submit(request)
 
-    def _route(self, exchange: Exchange) -> Request:
-        """The request and who handles it; raises the ResponseError if nobody does."""
+    def _route(self, exchange: Exchange) -> Request | None:
+        """The request and who handles it; raises the ResponseError if nobody does.
+
+        None if it was refused for conditions that its handler does not look at.
+        """
         message = exchange.request
         options, method = message.options, message.code
         if self.draining:
             raise ServiceUnavailable("shutting down", max_age=self._retry_after)
-        if not _PROXY.isdisjoint(options.critical):
+        if not (options.is_plain or _PROXY.isdisjoint(options.critical)):
             names = ", ".join(option_name(n) for n in sorted(_PROXY & options.critical))
             raise ResponseError(Code.PROXYING_NOT_SUPPORTED, names)
         path = resource_path(options.uri_path)
@@ -173,17 +174,29 @@ class Dispatcher:
             route = resource.routes.get(method)
         elif path == PATH:
             params = {}
-            route = self._discovery if method is Code.GET else None
+            route = self._discovery if method == Code.GET else None
         elif method in _NAMED_METHODS:
             raise NotFound("Not Found")
         else:  # an unknown method is refused whatever the path (section 5.8)
             raise MethodNotAllowed("unknown method")
         if route is None:
             raise MethodNotAllowed("Method Not Allowed")
+        if not options.is_plain and not self._may_handle(exchange, route):
+            return None
+        return Request(exchange, route, params, self.asyncs)
+
+    def _may_handle(self, exchange: Exchange, route: Route) -> bool:
+        """Whether what the client asks for beside the resource is in the power of its handler;
+        if it is not, that has been answered, or is raised."""
+        options = exchange.request.options
         accept = options.accept
         if accept is not None and route.content_formats and accept not in route.content_formats:
             raise NotAcceptable("Not Acceptable")
-        return Request(exchange, route, params, self.asyncs)
+        if not (route.conditional or _CONDITIONS.isdisjoint(options.critical)):
+            names = ", ".join(option_name(n) for n in sorted(_CONDITIONS & options.critical))
+            self._endpoint.refuse_options(exchange, names)
+            return False
+        return True
 
     # -- a pass of a handler ---------------------------------------------------------
 

@@ -21,6 +21,7 @@ if sys.version_info < (3, 11):
 #: What a pass of a handler comes to; None is no response yet.
 Answer: TypeAlias = Response | StreamingResponse | None
 
+_CONTENT = Code.CONTENT
 #: The response code of a bare payload.
 _DEFAULT_CODES = {
     Code.GET: Code.CONTENT,
@@ -42,15 +43,17 @@ def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer
     for a representation in another format than the one asked for.
     """
     response: Answer
-    if result is None or isinstance(result, Response | StreamingResponse):
-        response = result
-    elif isinstance(result, bytes | str):
+    asked = request._exchange.request
+    if isinstance(result, bytes | str):
         # A route that promises one format means it for what its handler just returns, too.
         promised = request._route.content_formats
-        code = _DEFAULT_CODES.get(request.method, Code.CONTENT)
         response = Response(
-            code, result, content_format=promised[0] if len(promised) == 1 else None
+            _DEFAULT_CODES.get(asked.code, _CONTENT),
+            result,
+            content_format=promised[0] if len(promised) == 1 else None,
         )
+    elif result is None or isinstance(result, Response | StreamingResponse):
+        response = result
     elif isinstance(result, Code):
         response = Response(result)
     elif isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Code):
@@ -59,7 +62,7 @@ def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer
         promised = request._route.content_formats
         response = StreamingResponse(
             result,
-            _DEFAULT_CODES.get(request.method, Code.CONTENT),
+            _DEFAULT_CODES.get(asked.code, _CONTENT),
             content_format=promised[0] if len(promised) == 1 else None,
         )
     else:
@@ -67,12 +70,12 @@ def to_response(request: Request, result: Result | AsyncIterable[Any]) -> Answer
             f"a handler returns a Response, bytes, str, a Code, (Code, payload), an async "
             f"iterable of bytes or None, not {result!r:.200}"
         )
-    if response is None or request.method not in SAFE:
+    if response is None or asked.options.is_plain or asked.code not in SAFE:
         return response
     head = response.head if isinstance(response, StreamingResponse) else response
-    if head.code is not Code.CONTENT:
+    if head.code is not _CONTENT:
         return response
-    accept, etags = request.accept, request.options.etags
+    accept, etags = asked.options.accept, asked.options.etags
     if accept is not None and head.options.content_format != accept:
         raise NotAcceptable("Not Acceptable")
     if etags and set(head.options.etags) & set(etags):

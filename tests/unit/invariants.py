@@ -28,7 +28,7 @@ def check(core: Core, tuning: Tuning, limits: Limits) -> None:
         _check_server_side(peer, tuning, limits)
         if peer.asked is not None:
             _check_client_side(peer, peer.asked, tuning)
-        held = peer.seen or peer.open or peer.in_flight or peer.waiting or peer.held
+        held = peer.kept or peer.done or peer.open or peer.in_flight or peer.waiting or peer.held
         asked = peer.asked is not None and peer.asked.tokens
         assert held or asked or (peer.message_ids and peer.lingering), "a peer without a reason"
     assert core._requests.open == sum(len(peer.asked.tokens) for peer in peers if peer.asked)
@@ -37,17 +37,26 @@ def check(core: Core, tuning: Tuning, limits: Limits) -> None:
 
 def _check_dedup(core: Core, limits: Limits) -> None:
     peers, dedup = core._peers, core._dedup
-    assert dedup.entries == sum(len(peer.seen) for peer in peers) <= limits.dedup_entries
-    assert dedup.bytes == sum(len(e.reply or b"") for p in peers for e in p.seen.values())
-    ranked = {p: count for count, level in dedup._ranking._levels.items() for p in level}
-    assert ranked == {peer: len(peer.evictable) for peer in peers if peer.evictable}
-    assert dedup._ranking._most == max(ranked.values(), default=0)
+    entries = sum(len(peer.kept) + len(peer.done) for peer in peers)
+    done_bytes = sum(len(reply) for peer in peers for reply in peer.done.values())
+    kept_bytes = sum(len(entry.reply) for peer in peers for entry in peer.kept.values())
+    assert dedup.entries == entries <= limits.dedup_entries
+    assert dedup.bytes == done_bytes + kept_bytes
+    assert dedup._done_bytes == done_bytes
+    if dedup._ranking is not None:
+        ranked: dict[Peer, int] = {}
+        for count, _, peer in dedup._ranking._heap:
+            ranked[peer] = max(-count, ranked.get(peer, 0))
+        assert all(ranked.get(peer, 0) >= len(peer.done) for peer in peers)
+    queued = [item for queue in dedup._queues for expiry in queue for item in expiry.entries()]
+    assert len(queued) == entries + dedup._ghosts
 
 
 def _check_server_side(peer: Peer, tuning: Tuning, limits: Limits) -> None:
     assert 0 <= peer.open <= limits.requests_per_session
-    assert len(peer.seen) <= limits.dedup_entries_per_session
-    assert all(peer.seen[mid] is entry for mid, entry in peer.evictable.items())
+    assert len(peer.kept) + len(peer.done) <= limits.dedup_entries_per_session
+    assert not peer.kept.keys() & peer.done.keys()
+    assert all(entry.mid == mid for mid, entry in peer.kept.items())
     assert all(
         exchange.phase is not Phase.CLOSED
         and not exchange.abandoned

@@ -314,7 +314,7 @@ def test_a_later_block_of_a_post_may_be_forgotten_early() -> None:
     later(s, get(2, 1, code=Code.POST))
     peer = s.core._peers.find(s.peer)
     assert peer is not None
-    assert list(peer.evictable) == [2]
+    assert list(peer.done) == [2]
 
 
 def test_a_post_after_its_body_is_forgotten() -> None:

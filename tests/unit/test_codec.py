@@ -1027,7 +1027,7 @@ def test_a_token_without_a_length_ends_past_the_end(data: str) -> None:
 @pytest.mark.parametrize("mid", [-1, 0x10000])
 def test_a_message_id_has_16_bits(mid: int) -> None:
     """Section 3."""
-    with pytest.raises(ValueError, match=r"range\(0, 256\)"):
+    with pytest.raises(ValueError, match="16 bits"):
         encode(Message(Code.GET, Type.CON, mid))
 
 

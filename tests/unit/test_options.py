@@ -549,15 +549,27 @@ def test_the_order_of_values_keeps_transfers_apart() -> None:
     ("arguments", "plain"),
     [
         ({}, True),
-        ({"uri_path": ["a"], "accept": 0, "echo": b"e", "request_tags": [b""]}, True),
-        ({"size1": 10, "size2": 0, "hop_limit": 1}, True),
+        ({"uri_host": "h", "uri_port": 1, "uri_path": ["a"], "uri_query": ["q"]}, True),
+        ({"content_format": 0}, True),
+        ({"accept": 0}, False),
+        ({"echo": b"e"}, False),
+        ({"etags": [b"e"]}, False),
+        ({"if_match": [b""]}, False),
+        ({"if_none_match": True}, False),
+        ({"proxy_scheme": "coap"}, False),
+        ({"uri_path_abbrev": 0}, False),
+        ({"request_tags": [b""]}, False),
+        ({"size1": 10}, False),
+        ({"hop_limit": 1}, False),
+        ({"extra": [(65000, b"")]}, False),
+        ({"extra": [(65001, b"")]}, False),
         ({"observe": 0}, False),
         ({"block1": Block(0, False, 16)}, False),
         ({"block2": Block(0, False, 16)}, False),
         ({"no_response": 0}, False),
     ],
 )
-def test_a_plain_request_is_over_with_its_response(arguments: dict[str, Any], plain: bool) -> None:
+def test_a_plain_request_needs_no_more_than_its_response(arguments: dict[str, Any], plain: bool) -> None:
     assert build(**arguments).is_plain is plain
 
 

@@ -246,7 +246,7 @@ def test_the_reserved_size_is_refused(number: OptionNumber, kind: Type) -> None:
     s.receive(Message(Code.POST, kind, 1, b"t", options, b"x" * 64))
     assert code_of(s) is Code.BAD_REQUEST
     assert s.events() == []
-    assert s.core._peers.find(CLIENT).evictable  # type: ignore[union-attr]  # it is known
+    assert s.core._peers.find(CLIENT).done  # type: ignore[union-attr]  # it is known
     assert s.nothing_left()
 
 
