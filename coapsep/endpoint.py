@@ -23,6 +23,7 @@ from coapsep.protocol.core import Core
 from coapsep.protocol.events import Event
 from coapsep.protocol.held import Body, Observer, Upload
 from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Stage
+from coapsep.protocol.timers import Timer
 from coapsep.protocol.transfer_state import WHOLE, Handling
 from coapsep.transport.base import Batch, Transport
 
@@ -246,6 +247,19 @@ class Endpoint:
         if self._progress is not None:
             self._progress.set()
             self._progress = None
+
+    # -- time for others -------------------------------------------------------------
+
+    def call_at(self, when: float, action: Callable[[float], None]) -> Timer:
+        """Call ``action(now)`` when it is that late. It must not await and must not raise."""
+        timer = self.core.call_at(when, action)
+        if when < self._alarm and not self._stepping:
+            self._alarm = self._timer.deadline = when
+        return timer
+
+    def cancel_call(self, timer: Timer) -> None:
+        """Do not call it; one that has been called is none any more."""
+        self.core.cancel_call(timer)
 
     # -- the step --------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("numbers", "cbor"),
     ("address", "params", "problem"),
     ("errors",),
-    ("background", "message"),
+    ("background", "message", "randomness"),
     ("protocol", "transport"),
     ("endpoint", "trace"),
     ("client", "server"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from coapsep.protocol import events
 from coapsep.protocol.core import Core
 from coapsep.protocol.records import ClientExchange
 from coapsep.protocol.statistics import Statistics
+from coapsep.randomness import Randomness
 from coapsep.transport.base import Transport
 
 if sys.version_info >= (3, 11):
@@ -64,7 +64,7 @@ class Client:
         retry: Retry | None = None,
     ) -> None:
         # Unpredictable unless a test asks for the opposite (RFC 7252 sections 4.4 and 5.3.1).
-        self._rng = rng or secrets.SystemRandom()
+        self._rng = rng or Randomness()
         self._tuning = tuning or Tuning()
         limits = limits or Limits()
         core = Core(self._tuning, limits, self._rng, serves=False)

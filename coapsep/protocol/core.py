@@ -14,7 +14,7 @@ its own. Nothing that arrives from the network makes it raise.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -36,7 +36,7 @@ from coapsep.protocol.records import ClientExchange, Exchange, GroupExchange, Pe
 from coapsep.protocol.requests import Requests
 from coapsep.protocol.serving import Serving
 from coapsep.protocol.statistics import Counters, Statistics
-from coapsep.protocol.timers import Timers
+from coapsep.protocol.timers import Timer, Timers
 from coapsep.protocol.transfer_state import WHOLE, Handling
 from coapsep.protocol.transmission import Transmissions
 
@@ -61,24 +61,12 @@ class Core:
         self._peers = Peers(tuning, limits, self._timers, rng)
         self._dedup = Dedup(tuning, limits, self._timers, self._peers, self.counters)
         amplification = Amplification(limits, self.counters, rng)
+        counters, outgoing = self.counters, self.outgoing
         transmissions = Transmissions(
-            tuning,
-            codec,
-            self._timers,
-            self._peers,
-            amplification,
-            self.counters,
-            rng,
-            self.outgoing,
+            tuning, codec, self._timers, self._peers, amplification, counters, rng, outgoing
         )
         self._messages = MessageLayer(
-            limits,
-            codec,
-            self._peers,
-            transmissions,
-            amplification,
-            self.counters,
-            self.outgoing,
+            limits, codec, self._peers, transmissions, amplification, counters, outgoing
         )
         serving = Serving(
             tuning,
@@ -187,8 +175,7 @@ class Core:
 
     @property
     def wake_at(self) -> float:
-        """Not later than ``next_deadline``, and free: what it was when that was last called, or
-        something earlier that has come since."""
+        """``next_deadline`` as it was last, or something earlier that has come since."""
         return self._timers.wake_at
 
     def next_deadline(self) -> float:
@@ -205,6 +192,14 @@ class Core:
         self._exchanges.handle_timers(now)
         self._timers.run(now)
         self._dedup.expire(now)
+
+    def call_at(self, when: float, action: Callable[[float], None]) -> Timer:
+        """Have ``handle_timers`` call ``action(now)`` when it is that late."""
+        return self._timers.set(when, action)
+
+    def cancel_call(self, timer: Timer) -> None:
+        """Do not call it; one that was called is over."""
+        self._timers.cancel(timer)
 
     # -- from above: the application -------------------------------------------------
 

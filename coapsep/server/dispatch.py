@@ -40,9 +40,10 @@ from coapsep.protocol.events import (
     UploadEnded,
 )
 from coapsep.protocol.records import Exchange, Phase
+from coapsep.server.asyncs import AsyncRegistry
 from coapsep.server.discovery import PATH, discovery
 from coapsep.server.notifier import Notifier
-from coapsep.server.pending import AsyncRegistry, Ended, PendingRequest
+from coapsep.server.pending import Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer, error_response, from_error, to_response
 from coapsep.server.router import Result, Route, Router, resource_path

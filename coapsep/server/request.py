@@ -16,7 +16,8 @@ from coapsep.protocol.records import Exchange
 from coapsep.server.body import RequestBody
 
 if TYPE_CHECKING:  # a request knows the registry, and the registry its requests
-    from coapsep.server.pending import AsyncRegistry, PendingRequest
+    from coapsep.server.asyncs import AsyncRegistry
+    from coapsep.server.pending import PendingRequest
     from coapsep.server.router import Route
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import random
-import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -19,8 +18,9 @@ from coapsep.numbers import Code
 from coapsep.params import Limits, Tuning
 from coapsep.protocol.core import Core
 from coapsep.protocol.statistics import Statistics
+from coapsep.randomness import Randomness
+from coapsep.server.asyncs import AsyncRegistry
 from coapsep.server.dispatch import Dispatcher, HandlerErrors, UndeliveredResponse
-from coapsep.server.pending import AsyncRegistry
 from coapsep.server.router import Router
 from coapsep.transport.base import Transport
 from coapsep.transport.udp import open_udp
@@ -55,7 +55,7 @@ class Server:
             raise TypeError(f"on_undelivered must be callable, unlike {on_undelivered!r}")
         limits = limits or Limits()
         # Unpredictable unless a test asks for the opposite (RFC 7252 section 11.3).
-        core = Core(tuning or Tuning(), limits, rng or secrets.SystemRandom())
+        core = Core(tuning or Tuning(), limits, rng or Randomness())
         self._endpoint = Endpoint(
             transport, core, limits, lambda event: self._dispatcher.handle(event)
         )
