@@ -290,7 +290,7 @@ class Exchanges:
             # taken for the response to the request that has the token now.
             self._transmissions.cancel(exchange.transmission, now)
             if reason is EndReason.SESSION_LOST:
-                response = exchange.transmission.message
+                response = exchange.transmission.sent
                 undelivered = ResponseUndelivered(exchange, response, Undelivered.SESSION_LOST)
                 self._events.append(undelivered)
             self.close(exchange, now)

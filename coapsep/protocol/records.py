@@ -282,6 +282,8 @@ class Transmission:
     """It counts against the window; a request of ours counts against NSTART instead."""
     on_end: Callable[[Outcome, float], None] | None
     """Told once how it ended; None from then on."""
+    mid: int = 0
+    """Its message ID, from when it leaves."""
     data: bytes = b""
     """The bytes, kept so that every copy is the same; b"" while it waits."""
     attempts: int = 0
@@ -290,3 +292,8 @@ class Transmission:
     timer: Timer | None = None
     successor: Message | None = None
     """What is to be sent in its place when it would be repeated (RFC 7641 section 4.5.2)."""
+
+    @property
+    def sent(self) -> Message:
+        """The message with its message ID."""
+        return attrs.evolve(self.message, mid=self.mid)

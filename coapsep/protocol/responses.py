@@ -257,7 +257,7 @@ class Responses:
         counters.timed_out += outcome is Outcome.TIMED_OUT
         counters.dropped += outcome is Outcome.DROPPED
         if undelivered is not None and exchange.transmission is not None:
-            response = exchange.transmission.message
+            response = exchange.transmission.sent
             self._events.append(ResponseUndelivered(exchange, response, undelivered))
         if exchange.observer is not None:
             self._observers.ended(exchange.observer, outcome, now)

@@ -77,7 +77,9 @@ class Transmissions:
         now: float,
     ) -> Transmission:
         """Send a request, or a ping, that has its message ID; whose turn it is, the caller says."""
-        transmission = Transmission(peer, message, draft, is_response=False, on_end=on_end)
+        transmission = Transmission(
+            peer, message, draft, is_response=False, on_end=on_end, mid=message.mid
+        )
         self._transmit(transmission, now)
         return transmission
 
@@ -126,7 +128,7 @@ class Transmissions:
                     self._timers.set(ids.free_at(), lambda now: self._go_on(peer, now))
                 return
             transmission = waiting.popleft()
-            transmission.message = attrs.evolve(transmission.message, mid=mid)
+            transmission.mid = mid
             peer.in_window += 1
             self._transmit(transmission, now)
         if not waiting:
@@ -139,7 +141,7 @@ class Transmissions:
 
     def _transmit(self, transmission: Transmission, now: float) -> None:
         tuning = self._tuning
-        mid = transmission.message.mid
+        mid = transmission.mid
         draft = transmission.draft
         transmission.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
         transmission.first_sent = now
@@ -173,7 +175,7 @@ class Transmissions:
             silent, peer.waiting = peer.waiting, None
             for waiting in silent:
                 self._end(waiting, Outcome.DROPPED, now)
-        self._end_in_flight(peer, transmission.message.mid, Outcome.TIMED_OUT, now)
+        self._end_in_flight(peer, transmission.mid, Outcome.TIMED_OUT, now)
 
     def _may_repeat(self, transmission: Transmission, now: float) -> bool:
         """A response goes twice to anybody, and more often to whom it is sure to be for."""
@@ -193,11 +195,11 @@ class Transmissions:
             mid = self._peers.message_ids(peer).allocate(now)
         except MessageIdsExhausted:
             return  # better the old one than none
-        del peer.in_flight[transmission.message.mid]
+        del peer.in_flight[transmission.mid]
         peer.in_flight[mid] = transmission
-        transmission.message = attrs.evolve(message, mid=mid)
-        transmission.successor = None
-        transmission.data = self._codec.encode(transmission.message)
+        transmission.mid = mid
+        transmission.message, transmission.successor = message, None
+        transmission.data = self._codec.encode(transmission.sent)
 
     def _end_in_flight(self, peer: Peer, mid: int, outcome: Outcome, now: float) -> bool:
         transmission = peer.in_flight.get(mid)
@@ -211,7 +213,7 @@ class Transmissions:
 
     def _take_out(self, transmission: Transmission) -> None:
         peer = transmission.peer
-        del peer.in_flight[transmission.message.mid]
+        del peer.in_flight[transmission.mid]
         peer.in_window -= transmission.is_response
         if transmission.timer is not None:
             self._timers.cancel(transmission.timer)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import trio
@@ -30,6 +30,7 @@ from coapsep.protocol.records import Exchange, Phase
 from coapsep.server.pending import Ended, PendingRequest, State
 from coapsep.server.request import Request
 from coapsep.server.results import Answer
+from coapsep.server.runner import innermost_scope
 from coapsep.server.streaming import StreamingResponse
 
 _logger = logging.getLogger("coapsep.server")
@@ -47,7 +48,7 @@ class AsyncRegistry:
         endpoint: Endpoint,
         nursery: trio.Nursery,
         limits: Limits,
-        run_pass: Callable[[Request], Awaitable[Answer]],
+        run_pass: Callable[[Request], Answer | Coroutine[Any, Any, Answer]],
         respond: Callable[[Request, Exchange, Response | StreamingResponse], None],
         failed: Callable[[Request, Exception], Response],
     ) -> None:
@@ -188,16 +189,16 @@ class AsyncRegistry:
 
     async def _live(self, pending: PendingRequest) -> None:
         """One pending request, from registration to its end."""
-        pending._task = trio.lowlevel.current_task()
+        task = pending._task = trio.lowlevel.current_task()
         try:
             while pending._state is not State.ENDED:
                 if pending._deadline() > trio.current_time():
                     pending._is_asleep = True
                     await trio.lowlevel.wait_task_rescheduled(pending._abort)
-                await self._fire(pending)
+                await self._fire(pending, task)
         except RuntimeError:
-            # Trio's word for a handler that left a cancel scope open. The task it has
-            # corrupted is its own, and ends here.
+            # A handler left a cancel scope open: Trio's word for it, or ours. The task it
+            # has corrupted is its own, and ends here.
             _logger.exception("a handler corrupted its cancel scopes: %r", pending)
             self._endpoint.core.counters.handler_errors += 1
             if pending._exchange.phase in (Phase.RUNNING, Phase.DEFERRED):
@@ -207,7 +208,7 @@ class AsyncRegistry:
             if pending._state is not State.ENDED:
                 self._remove(pending, Ended.SHUTDOWN)
 
-    async def _fire(self, pending: PendingRequest) -> None:
+    async def _fire(self, pending: PendingRequest, task: trio.lowlevel.Task) -> None:
         """The timer went off: call the handler, unless something came in between."""
         if pending._state is State.ENDED:
             return  # freed in the same instant
@@ -221,9 +222,16 @@ class AsyncRegistry:
         pending._due = math.inf
         self._endpoint.core.resume(pending._exchange)
         request = pending.request
-        with trio.CancelScope() as pending._scope:  # free_async cancels it
-            self.settle(request, await self._run_pass(request))
-        pending._scope = None
+        scope = innermost_scope(task)
+        answer = self._run_pass(request)
+        if isinstance(answer, Coroutine):
+            with trio.CancelScope() as pending._scope:  # free_async cancels it
+                self.settle(request, await answer)
+            pending._scope = None
+        else:
+            self.settle(request, answer)
+        if innermost_scope(task) is not scope:
+            raise RuntimeError("a cancel scope was left open")
 
     def _expire(self, pending: PendingRequest) -> None:
         self._endpoint.core.counters.async_expired += 1

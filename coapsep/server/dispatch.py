@@ -45,7 +45,7 @@ from coapsep.server.discovery import PATH, discovery
 from coapsep.server.notifier import Notifier
 from coapsep.server.pending import Ended, PendingRequest
 from coapsep.server.request import Request
-from coapsep.server.results import Answer, error_response, from_error, to_response
+from coapsep.server.results import SETTLED, Answer, error_response, from_error, to_response
 from coapsep.server.router import Result, Route, Router, resource_path
 from coapsep.server.runner import Runner
 from coapsep.server.streaming import Stream, StreamingResponse
@@ -94,11 +94,11 @@ class Dispatcher:
         self._raise = handler_errors == "raise"
         self._on_undelivered = on_undelivered
         self.asyncs: AsyncRegistry = AsyncRegistry(
-            endpoint, nursery, limits, self._run, self._respond, self._error
+            endpoint, nursery, limits, self._pass, self._respond, self._error
         )
         self._runner = Runner(nursery, self._start, self._returned, self._raised)
         self.notifier: Notifier = Notifier(
-            endpoint, nursery, self._run, self.asyncs.settle, self._runner.guard, self._error
+            endpoint, nursery, self._pass, self.asyncs.settle, self._runner.guard, self._error
         )
         #: Set by ``Server.drain``: what comes from now on is answered 5.03.
         self.draining = False
@@ -221,13 +221,22 @@ class Dispatcher:
     def _raised(self, request: Request, exc: Exception) -> None:
         self.asyncs.settle(request, self._error(request, exc))
 
-    async def _run(self, request: Request) -> Answer:
-        """Call the handler, sync or async; whatever it raises becomes a response."""
+    def _pass(self, request: Request) -> Answer | Coroutine[Any, Any, Answer]:
+        """Call the handler, sync or async; whatever it raises becomes a response.
+
+        A coroutine has to be awaited for the answer.
+        """
         try:
-            result = request._route.handler(request)
-            if inspect.isawaitable(result):
-                result = await result
+            result: Any = request._route.handler(request)
+            if type(result) not in SETTLED and inspect.isawaitable(result):
+                return self._finish(request, result)
             return to_response(request, result)
+        except Exception as exc:
+            return self._error(request, exc)
+
+    async def _finish(self, request: Request, result: Awaitable[Any]) -> Answer:
+        try:
+            return to_response(request, await result)
         except Exception as exc:
             return self._error(request, exc)
 

@@ -48,14 +48,14 @@ class Notifier:
         self,
         endpoint: Endpoint,
         nursery: trio.Nursery,
-        run: Callable[[Request], Awaitable[Answer]],
+        ask: Callable[[Request], Answer | Coroutine[Any, Any, Answer]],
         settle: Settle,
         guard: Callable[[Request, Coroutine[Any, Any, None]], Awaitable[None]],
         failed: Callable[[Request, Exception], Response],
     ) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
-        self._run = run
+        self._ask_handler = ask
         self._settle = settle
         self._guard = guard
         self._failed = failed
@@ -167,7 +167,8 @@ class Notifier:
 
     async def _pass(self, request: Request) -> None:
         exchange = request._exchange
-        self._settle(request, await self._run(request))
+        answer = self._ask_handler(request)
+        self._settle(request, await answer if isinstance(answer, Coroutine) else answer)
         pending = exchange.attachment
         if isinstance(pending, PendingRequest):
             await pending.ended

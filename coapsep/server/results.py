@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
+#: Types of results of which nothing has to be awaited, as most are.
+SETTLED: frozenset[type] = frozenset({bytes, str, Response, type(None)})
 #: What a pass of a handler comes to; None is no response yet.
 Answer: TypeAlias = Response | StreamingResponse | None
 

@@ -21,13 +21,13 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from types import NoneType, coroutine
+from types import coroutine
 from typing import Any
 
 import trio
 
-from coapsep.message.response import Response
 from coapsep.server.request import Request
+from coapsep.server.results import SETTLED
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -36,9 +36,6 @@ if sys.version_info < (3, 11):
 _SPARE_HOSTS = 64
 #: Whether a task tells its innermost cancel scope.
 _TELLS_SCOPE: bool = hasattr(trio.lowlevel.Task, "_cancel_status")
-
-#: Results that are settled as they are.
-_FINAL = frozenset({bytes, str, Response, NoneType})
 
 
 _NAME = "handlers"
@@ -81,12 +78,12 @@ class Runner:
     async def _host(self) -> None:
         """Until a handler needs it for itself, or has ruined it. There is always one."""
         task = trio.lowlevel.current_task()
-        scope = _innermost_scope(task)
+        scope = innermost_scope(task)
         while True:
             if not self._queue:
                 await self._park(task)
             waiting = self._take_first_steps(task, scope)
-            if waiting is not None or not self._shares or _innermost_scope(task) is not scope:
+            if waiting is not None or not self._shares or innermost_scope(task) is not scope:
                 break
             if self._queue:
                 await trio.lowlevel.checkpoint()
@@ -108,7 +105,7 @@ class Runner:
             rest = self._first_step(request, task, scope)
             if rest is not None:
                 return request, rest
-            if _innermost_scope(task) is not scope:
+            if innermost_scope(task) is not scope:
                 return None
         return None
 
@@ -119,7 +116,7 @@ class Runner:
         context = self._context.copy()
         try:
             result = context.run(request._route.handler, request)
-            if type(result) not in _FINAL:
+            if type(result) not in SETTLED:
                 started = self._start(request, result)
                 if started is not None:
                     try:
@@ -127,7 +124,7 @@ class Runner:
                         return self._rest(request, started, context, trap)
                     except StopIteration as end:
                         result = end.value
-            if _innermost_scope(task) is not scope:
+            if innermost_scope(task) is not scope:
                 raise RuntimeError("the handler corrupted its cancel scopes: it left one open")
         except Exception as exc:
             self._raised(request, exc)
@@ -183,7 +180,8 @@ def _is_cancellation(exc: BaseException) -> bool:
     return isinstance(exc, trio.Cancelled)
 
 
-def _innermost_scope(task: trio.lowlevel.Task) -> object:
+def innermost_scope(task: trio.lowlevel.Task) -> object:
+    """What Trio holds against the scope that is left; None if it does not tell."""
     return getattr(task, "_cancel_status", None)
 
 
