@@ -27,13 +27,16 @@ from coapsep.message.response import Response
 from coapsep.numbers import Code
 from coapsep.params import Limits
 from coapsep.protocol.records import Exchange, Phase
-from coapsep.server.pending import Ended, PendingRequest, State
+from coapsep.server.pending import ENDED, FIRING, WAITING, Ended, PendingRequest
 from coapsep.server.request import Request
 from coapsep.server.results import Answer
 from coapsep.server.runner import innermost_scope
 from coapsep.server.streaming import StreamingResponse
 
 _logger = logging.getLogger("coapsep.server")
+
+# To look up a member of an enum costs more than to compare it.
+_RUNNING = Phase.RUNNING
 
 
 class AsyncRegistry:
@@ -131,12 +134,12 @@ class AsyncRegistry:
         """
         if outcome is not None and not isinstance(outcome, Response):
             raise TypeError(f"outcome is a Response or None, not {outcome!r}")
-        if pending._state is State.ENDED:
+        if pending._state is ENDED:
             return
         exchange = pending._exchange
         own = pending._task is not None and pending._task is trio.lowlevel.current_task()
         # The first pass of its handler may still run: the request is that one's to answer.
-        passing = own or (exchange.phase is Phase.RUNNING and pending._state is State.WAITING)
+        passing = own or (exchange.phase is Phase.RUNNING and pending._state is WAITING)
         self._remove(pending, Ended.FREED)
         if pending._scope is not None and not own:
             pending._scope.cancel()
@@ -151,7 +154,7 @@ class AsyncRegistry:
 
     def end(self, pending: PendingRequest, reason: Ended) -> None:
         """Its exchange has ended. A handler that runs finishes; one that waits never starts."""
-        if pending._state is State.WAITING:
+        if pending._state is WAITING:
             self._remove(pending, reason)
 
     def settle(self, request: Request, response: Answer) -> None:
@@ -165,13 +168,13 @@ class AsyncRegistry:
             early = response or self._failed(request, TypeError("returned None too early"))
             self._respond(request, exchange, early)
             return
-        if exchange.phase is not Phase.RUNNING:
+        if exchange.phase is not _RUNNING:
             return  # free_async has answered it, or let it go, while the handler ran
         pending = exchange.attachment
         if isinstance(pending, PendingRequest):
-            registered = pending._state is State.WAITING
+            registered = pending._state is WAITING
             if response is None and not exchange.abandoned and (registered or pending._rearmed):
-                pending._state = State.WAITING
+                pending._state = WAITING
                 self._endpoint.defer(exchange)
                 self._set_timer(pending)
                 return
@@ -191,11 +194,15 @@ class AsyncRegistry:
         """One pending request, from registration to its end."""
         task = pending._task = trio.lowlevel.current_task()
         try:
-            while pending._state is not State.ENDED:
-                if pending._deadline() > trio.current_time():
+            while pending._state is not ENDED:
+                now = trio.current_time()
+                if pending._deadline() > now:
                     pending._is_asleep = True
                     await trio.lowlevel.wait_task_rescheduled(pending._abort)
-                await self._fire(pending, task)
+                elif pending._due > now:
+                    self._expire(pending)
+                else:
+                    await self._fire(pending, task)
         except RuntimeError:
             # A handler left a cancel scope open: Trio's word for it, or ours. The task it
             # has corrupted is its own, and ends here.
@@ -205,19 +212,12 @@ class AsyncRegistry:
                 self._endpoint.respond(pending._exchange, Response(Code.INTERNAL_SERVER_ERROR))
         finally:
             pending._task = pending._scope = None
-            if pending._state is not State.ENDED:
+            if pending._state is not ENDED:
                 self._remove(pending, Ended.SHUTDOWN)
 
     async def _fire(self, pending: PendingRequest, task: trio.lowlevel.Task) -> None:
-        """The timer went off: call the handler, unless something came in between."""
-        if pending._state is State.ENDED:
-            return  # freed in the same instant
-        now = trio.current_time()
-        if pending._due > now:
-            if now >= pending._expires:
-                self._expire(pending)
-            return  # else put off in the same instant
-        pending._state = State.FIRING
+        """It is due: call the handler."""
+        pending._state = FIRING
         pending._rearmed = False
         pending._due = math.inf
         self._endpoint.core.resume(pending._exchange)

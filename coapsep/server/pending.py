@@ -37,6 +37,11 @@ class State(enum.Enum):
     ENDED = enum.auto()
 
 
+# To look up a member of an enum costs more than to compare it.
+WAITING, FIRING, ENDED = State
+_RUNNING = Phase.RUNNING
+
+
 class PendingRequest:
     """A registered request: libcoap's ``coap_async_t``.
 
@@ -66,7 +71,7 @@ class PendingRequest:
         self._request = request
         self._due = _due(delay)
         self._expires = expires
-        self._state = State.WAITING
+        self._state = WAITING
         self._rearmed = False
         self._reason: Ended | None = None
         #: Around its handler, while that runs.
@@ -124,17 +129,17 @@ class PendingRequest:
         return _Ending(self)
 
     def _rearm(self, due: float) -> None:
-        if self._state is State.ENDED:
+        if self._state is ENDED:
             return
         self._due = due
-        if self._state is State.FIRING:
+        if self._state is FIRING:
             self._rearmed = True
         else:
             self._request.asyncs._set_timer(self)
 
     def _deadline(self) -> float:
         """When the child task is to wake: not while the pass that registered it still runs."""
-        if self._exchange.phase is Phase.RUNNING:
+        if self._exchange.phase is _RUNNING:
             return math.inf
         return min(self._due, self._expires)
 
@@ -150,7 +155,7 @@ class PendingRequest:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _end(self, reason: Ended) -> None:
-        self._state = State.ENDED
+        self._state = ENDED
         self._reason = reason
         if self._ended is not None:
             self._ended.set()
