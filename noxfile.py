@@ -78,6 +78,6 @@ def long(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The benchmark against peers; needs gcc. Arguments go to bench/run.py."""
-    session.install(".")
+    """The benchmark with its pictures; needs gcc. Arguments go to bench/run.py."""
+    session.install(".[bench]")
     session.run("python", "bench/run.py", *session.posargs)

@@ -1,160 +1,179 @@
 # SPDX-License-Identifier: MIT
-"""From measurements to medians and ratios, and from those to text."""
+"""From samples to text: tables of medians, ratios, and what is doubtful."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Container, Iterable, Mapping, Sequence
+from math import floor, log10
 from typing import Any
 
-from load import Measurement
+from results import Groups, Spread, group, setting_text
+from sample import Sample
 
-OURS = ("coapsep", "coapsep-sync")
+OURS = "coapsep"  # how the names of our subjects begin
+CORE_USED = "core used %"
+# Mostly 0, so that a ratio says nothing.
+COUNTS = ("lost", "resent", "sent twice", "not answered once")
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure of a measurement: its attribute, its heading, its digits after the point."""
-
-    key: str
-    title: str
-    digits: int
-
-
-METRICS = (
-    Metric("rps", "req/s", 0),
-    Metric("cpu_us", "CPU us/req", 1),
-    Metric("p50_us", "p50 us", 0),
-    Metric("p99_us", "p99 us", 0),
-    Metric("rss_mb", "RSS MB", 1),
-)
-RATIO_METRICS = METRICS[:4]
-BUSY = Metric("busy", "share of the server's core in use", 2)
-
-UNSTEADY = 1.25  # req/s of the best repeat to that of the worst
-IDLE = 0.85  # a server that used less of its core was not what limited the figures
+STEADY = ("req/s", "up MB/s", "down MB/s", "CPU us/req")  # what should repeat well
+UNSTEADY = 1.25  # the largest repeat to the smallest
+IDLE = 85  # % of its core: a server that used less was not what limited the figures
 SATURATING = 16  # from this window on a server is expected to use all of its core
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The median of some repeats and how far they lie apart."""
+def ratios(groups: Groups) -> dict[tuple[str, str, str], dict[str, float]]:
+    """The medians of each subject of ours to those of each peer in the same setting.
 
-    median: float
-    min: float
-    max: float
-
-    def text(self, digits: int) -> str:
-        """For the table; the range is left out where it would say nothing."""
-        middle, low, high = (f"{v:.{digits}f}" for v in (self.median, self.min, self.max))
-        return middle if low == high else f"{middle} ({low}-{high})"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All repeats of one server at one window."""
-
-    server: str
-    window: int
-    spreads: dict[str, Spread]
-    lost: int
-    resent: int
-
-    def as_json(self) -> dict[str, Any]:
-        """For the file."""
-        spreads = {key: vars(spread) for key, spread in self.spreads.items()}
-        counts = {"lost": self.lost, "resent": self.resent}
-        return {"server": self.server, "window": self.window, **spreads, **counts}
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The medians of one server divided by those of another."""
-
-    ours: str
-    peer: str
-    window: int
-    values: dict[str, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """For the file."""
-        return {"of": self.ours, "to": self.peer, "window": self.window, **self.values}
-
-
-def summarise(measurements: Iterable[Measurement]) -> list[Summary]:
-    """One summary for each window and server, in the order in which they were measured."""
-    groups: dict[tuple[int, str], list[Measurement]] = {}
-    for m in measurements:
-        groups.setdefault((m.window, m.server), []).append(m)
-    return [_summary(server, window, group) for (window, server), group in groups.items()]
-
-
-def _summary(server: str, window: int, group: Sequence[Measurement]) -> Summary:
-    spreads = {}
-    for metric in (*METRICS, BUSY):
-        values = [float(getattr(m, metric.key)) for m in group]
-        spreads[metric.key] = Spread(median(values), min(values), max(values))
-    lost, resent = sum(m.lost for m in group), sum(m.resent for m in group)
-    return Summary(server, window, spreads, lost, resent)
-
-
-def ratios(summaries: Sequence[Summary]) -> list[Ratio]:
-    """Each coapsep variant to each peer at the same window; none where coapsep is missing."""
-    return [
-        Ratio(ours.server, peer.server, ours.window, _divide(ours, peer))
-        for ours in summaries
-        if ours.server in OURS
-        for peer in summaries
-        if peer.server not in OURS and peer.window == ours.window
-    ]
-
-
-def _divide(ours: Summary, peer: Summary) -> dict[str, float]:
-    values = {}
-    for metric in RATIO_METRICS:
-        below = peer.spreads[metric.key].median
-        if below:
-            values[metric.key] = ours.spreads[metric.key].median / below
-    return values
-
-
-def doubts(summaries: Iterable[Summary]) -> list[str]:
-    """Figures that say more about the machine than about the server."""
-    found = []
-    for summary in summaries:
-        name = f"{summary.server}, W={summary.window}"
-        rps, busy = summary.spreads["rps"], summary.spreads[BUSY.key]
-        if rps.max > UNSTEADY * rps.min:
-            found.append(f"{name}: unsteady, best repeat / worst = {rps.max / rps.min:.1f}")
-        if summary.window >= SATURATING and busy.min < IDLE:
-            share = f"{busy.min:.0%} of its core in one repeat"
-            found.append(f"{name}: the server used {share}, so it was not the limit there")
+    By setting (as text), ours and peer; then by metric.
+    """
+    found = {}
+    for setting, subjects in groups.items():
+        for ours in filter(is_ours, subjects):
+            for peer in subjects:
+                if not is_ours(peer):
+                    values = _divide(subjects[ours], subjects[peer])
+                    if values:
+                        found[setting_text(setting), ours, peer] = values
     return found
 
 
-def figures_text(summaries: Sequence[Summary], window: int) -> str:
-    """The table of one window."""
-    rows = [["server", *(metric.title for metric in METRICS), "lost", "resent"]]
-    for summary in summaries:
-        if summary.window == window:
-            figures = [summary.spreads[metric.key].text(metric.digits) for metric in METRICS]
-            rows.append([summary.server, *figures, str(summary.lost), str(summary.resent)])
-    return _table(rows)
+def is_ours(subject: str) -> bool:
+    """Whether a subject is coapsep in one of its forms."""
+    return subject.startswith(OURS)
 
 
-def ratios_text(found: Sequence[Ratio], window: int) -> str:
-    """The ratios of one window, as a table."""
-    rows = [["", *(metric.title for metric in RATIO_METRICS)]]
-    for ratio in found:
-        if ratio.window == window:
-            figures = (ratio.values.get(metric.key) for metric in RATIO_METRICS)
-            cells = ["-" if value is None else f"{value:.2f}x" for value in figures]
-            rows.append([f"{ratio.ours} / {ratio.peer}", *cells])
-    return _table(rows)
+def _divide(ours: dict[str, Spread], peer: dict[str, Spread]) -> dict[str, float]:
+    return {
+        metric: spread.median / peer[metric].median
+        for metric, spread in ours.items()
+        if metric not in (*COUNTS, CORE_USED) and metric in peer and peer[metric].median
+    }
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def doubts(groups: Groups) -> list[str]:
+    """Figures that say more about the machine, or of losses, than about the subject."""
+    found = []
+    for setting, subjects in groups.items():
+        for subject, metrics in subjects.items():
+            doubtful = "; ".join(_doubts(metrics, dict(setting).get("W", 0)))
+            if doubtful:
+                name = ", ".join(filter(None, [subject, setting_text(setting)]))
+                found.append(f"{name}: {doubtful}")
+    return found
+
+
+def _doubts(metrics: dict[str, Spread], window: float | str) -> Iterable[str]:
+    for metric in STEADY:
+        spread = metrics.get(metric)
+        if spread and spread.max > UNSTEADY * spread.min:
+            yield f"{metric} from {number(spread.min)} to {number(spread.max)}"
+    used = metrics.get(CORE_USED)
+    if used and not isinstance(window, str) and window >= SATURATING and used.min < IDLE:
+        yield f"used {used.min:.0f} % of its core in one repeat, so was not the limit there"
+    lost = metrics.get("lost")
+    if lost and lost.max:
+        yield f"{number(lost.max)} requests without an answer in one repeat"
+
+
+def number(value: float) -> str:
+    """Three digits that count, or all before the point."""
+    return f"{value:,.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    """After the point."""
+    if value == int(value):
+        return 0
+    return max(0, 2 - floor(log10(abs(value))))
+
+
+def suite_text(
+    name: str,
+    samples: Iterable[Sample],
+    notes: Mapping[str, Mapping[str, Any]],
+    left_out: Mapping[str, str],
+) -> str:
+    """One suite: its subjects; medians and ratios of each setting; what is doubtful."""
+    groups = group(samples)
+    measured = {subject for subjects in groups.values() for subject in subjects}
+    parts = []
+    if notes or left_out:
+        parts.append(f"{name}: subjects\n{_subjects(measured, notes, left_out)}")
+    found = ratios(groups)
+    for setting, subjects in groups.items():
+        where = setting_text(setting)
+        title = ", ".join(filter(None, [name, where]))
+        parts.append(f"{title}: median (min-max)\n{_medians(subjects)}")
+        here = {(ours, peer): v for (at, ours, peer), v in found.items() if at == where}
+        if here:
+            parts.append(f"{title}: ratios of medians\n{_ratios(here)}")
+    doubtful = doubts(groups)
+    if doubtful:
+        parts.append("\n  ".join([f"{name}: doubtful", *doubtful]))
+    return "\n\n".join(parts) or f"{name}: nothing measured"
+
+
+def _subjects(
+    measured: Container[str],
+    notes: Mapping[str, Mapping[str, Any]],
+    left_out: Mapping[str, str],
+) -> str:
+    """Versions and the garbage collector's state at the end; what is missing, and why."""
+    lines = []
+    for subject, note in notes.items():
+        if subject in measured:
+            versions = (f"{what} {which}" for what, which in note.get("versions", {}).items())
+            lines.append([subject, ", ".join(filter(None, [*versions, _gc(note.get("gc"))]))])
+    for subject, reason in left_out.items():
+        how = "left out of the rest" if subject in measured else "left out"
+        lines.append([subject, f"{how}: {reason}"])
+    width = max((len(subject) for subject, _ in lines), default=0)
+    return "\n".join(f"  {subject:<{width}}  {text}".rstrip() for subject, text in lines)
+
+
+def _gc(state: Mapping[str, Any] | None) -> str:
+    """The state of a Python peer's garbage collector in a few words."""
+    if state is None:
+        return ""
+    if not state["enabled"]:
+        return "gc off"
+    frozen = f" with {state['frozen']} frozen" if state["frozen"] else ""
+    return f"gc {'/'.join(map(str, state['threshold']))}{frozen}"
+
+
+def _medians(subjects: dict[str, dict[str, Spread]]) -> str:
+    metrics = [metric for metric in _union(subjects.values()) if metric != CORE_USED]
+    rows = [["", *metrics]]
+    for subject, spreads in subjects.items():
+        rows.append([subject, *(_cell(spreads.get(metric)) for metric in metrics)])
+    return table(rows)
+
+
+def _cell(spread: Spread | None) -> str:
+    """The range is left out where it would say nothing."""
+    if spread is None:
+        return "-"
+    found = (spread.median, spread.min, spread.max)
+    digits = 0 if found == tuple(map(int, found)) else _digits(spread.median + 1e-9)
+    middle, low, high = (f"{value:,.{digits}f}" for value in found)
+    return middle if low == high else f"{middle} ({low}-{high})"
+
+
+def _ratios(found: dict[tuple[str, str], dict[str, float]]) -> str:
+    metrics = _union(found.values())
+    rows = [["", *metrics]]
+    for (ours, peer), values in found.items():
+        cells = (f"{number(values[metric])}x" if metric in values else "-" for metric in metrics)
+        rows.append([f"{ours} / {peer}", *cells])
+    return table(rows)
+
+
+def _union(parts: Iterable[Iterable[str]]) -> list[str]:
+    """All keys, in the order in which they first occur."""
+    return list(dict.fromkeys(key for part in parts for key in part))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as needed, under a rule, indented by two."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -1,69 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""Compare coapsep's server with others on this machine.  See README.md next to this file."""
+"""Measure coapsep and its peers on this machine.  See README.md next to this file."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+import installing
 import machine
-from load import Measurement, closed_loop, run_load, to_measurement
-from report import doubts, figures_text, ratios, ratios_text, summarise
-from servers import HERE, KINDS, Prepared, Unavailable, compile_c, running
+import plot
+import suites
+from goals import goals_text
+from record import Record, SuiteRecord, read
+from report import suite_text
+from servers import HERE, Unavailable, compile_c
+from suite import Bench
 
 Number = TypeVar("Number", int, float)
 
-DEFAULT_SERVERS = "coapsep,coapsep-sync,aiocoap,libcoap,echo-codec"
-
-
-@dataclass
-class Outcome:
-    """What a run has gathered."""
-
-    measurements: list[Measurement] = field(default_factory=list)
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def leave_out(self, server: str, reason: str) -> None:
-        """Drop the server with all its figures: a median of fewer repeats would mislead."""
-        self.left_out[server] = reason
-        self.notes.pop(server, None)
-        self.measurements = [m for m in self.measurements if m.server != server]
-        say(f"{server} is left out: {reason}")
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The means of a run, all made ready."""
-
-    options: argparse.Namespace
-    cores: machine.Cores
-    build: Path
-    generator: Path
-
-    def measure(
-        self, name: str, prepared: Prepared, repeat: int, window: int
-    ) -> tuple[Measurement, dict[str, Any]]:
-        """Start the server afresh, load it, stop it; return the figures and its note."""
-        workload = closed_loop(window, self.options.seconds)
-        with running(prepared, self.cores.server, self.build / f"{name}.log") as server:
-            report = run_load(self.generator, server, workload, self.cores.load)
-        return to_measurement(name, repeat, window, report), server.note
-
-
-def say(text: str) -> None:
-    """Progress goes to stderr, so that the tables can be redirected."""
-    print(text, file=sys.stderr, flush=True)
+REST = "the rest"  # of a suite that failed
 
 
 def bounded(kind: Callable[[str], Number], most: Number) -> Callable[[str], Number]:
@@ -78,146 +43,60 @@ def bounded(kind: Callable[[str], Number], most: Number) -> Callable[[str], Numb
     return parse
 
 
-def windows(text: str) -> list[int]:
-    """The argument of -W: a list such as ``1,64``."""
-    return list(dict.fromkeys(bounded(int, 1024)(part) for part in text.split(",")))
-
-
-def server_names(text: str) -> list[str]:
-    """The argument of --servers."""
-    names = list(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in KINDS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(KINDS)}")
-    return names
+def directory(text: str) -> Path:
+    """One that can be written to, now, and not only after the run."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise argparse.ArgumentTypeError(f"{text}: {exc.strerror}") from None
+    return path
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    known = "\n".join(f"  {name:<14}{kind.about}" for name, kind in KINDS.items())
+    known = suites.names()
     parser = argparse.ArgumentParser(
         prog="bench/run.py",
-        description="Compare CoAP servers under the same load, on loopback.",
-        epilog=f"servers:\n{known}",
+        description="Measure coapsep and other CoAP implementations, on loopback.",
+        epilog="suites:\n" + "\n".join(f"  {name:<12}{suites.about(name)}" for name in known),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        "--servers",
-        type=server_names,
-        default=DEFAULT_SERVERS,
-        metavar="A,B,...",
-        help="default: %(default)s",
-    )
+    add("suites", nargs="*", metavar="SUITE", help="which, in which order; default: all")
+    add("--full", action="store_true", help="the full sizes: up to a million pending requests")
+    add("--only", type=lambda text: text.split(","), metavar="A,B,...", help="these subjects only")
     add("--repeats", type=bounded(int, 100), default=3, metavar="N", help="default: 3")
     add(
         "--seconds",
         type=bounded(float, 60),
         default=2.0,
         metavar="SEC",
-        help="of each measurement; default: 2",
-    )
-    add(
-        "-W",
-        "--windows",
-        type=windows,
-        default="64",
-        metavar="N,...",
-        help="requests under way at once, each number measured in turn; default: 64",
+        help="of a measurement that has no size of its own; default: 2",
     )
     add("--json", type=Path, metavar="FILE", help="write everything to FILE, too")
+    add("--plot", type=directory, metavar="DIR", help="draw it, as PNG and SVG")
+    add(
+        "--read",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: report on what earlier runs have written, together",
+    )
+    add(
+        installing.OPTION,
+        dest="install_peers",
+        action="store_true",
+        help="first install node-coap and CoAPthon3 into the user's cache; takes the network",
+    )
     options = parser.parse_args(arguments)
+    options.suites = options.suites or known
+    unknown = set(options.suites) - set(known)
+    if unknown:
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if options.json and not options.json.parent.is_dir():
-        parser.error(f"{options.json.parent} is no directory")  # now, not after the run
+        parser.error(f"{options.json.parent} is no directory")
     return options
-
-
-def prepare_servers(names: Sequence[str], build: Path, outcome: Outcome) -> dict[str, Prepared]:
-    """Build what has to be built; what cannot be built is left out."""
-    prepared = {}
-    for name in names:
-        try:
-            prepared[name] = KINDS[name].prepare(build)
-        except Unavailable as exc:
-            outcome.leave_out(name, str(exc))
-    return prepared
-
-
-def schedule(options: argparse.Namespace, names: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Interleaved: whatever drifts on the machine then meets all servers alike."""
-    for repeat in range(1, options.repeats + 1):
-        for window in options.windows:
-            for name in names:
-                yield repeat, window, name
-
-
-def run_all(bench: Bench, prepared: dict[str, Prepared], outcome: Outcome) -> None:
-    """Measure everything that has not been left out on the way."""
-    for repeat, window, name in schedule(bench.options, list(prepared)):
-        if name in outcome.left_out:
-            continue
-        try:
-            figures, note = bench.measure(name, prepared[name], repeat, window)
-        except Unavailable as exc:
-            outcome.leave_out(name, str(exc))
-            continue
-        outcome.measurements.append(figures)
-        versions = {**prepared[name].versions, **note.get("versions", {})}
-        outcome.notes[name] = {**note, "versions": versions}
-        say(f"{repeat}/{bench.options.repeats}  W={window:<4} {name:<14}{figures.rps:>9.0f} req/s")
-
-
-def about_servers(outcome: Outcome) -> str:
-    """What was measured, with versions and the garbage collector's state at the end."""
-    lines = []
-    for name, note in outcome.notes.items():
-        versions = ", ".join(f"{what} {which}" for what, which in note["versions"].items())
-        parts = filter(None, [KINDS[name].about, versions, gc_text(note.get("gc"))])
-        lines.append(f"  {name:<14}{'; '.join(parts)}")
-    lines += [f"  {name:<14}left out: {reason}" for name, reason in outcome.left_out.items()]
-    return "\n".join(lines)
-
-
-def gc_text(state: dict[str, Any] | None) -> str:
-    """The state of a Python peer's garbage collector in a few words."""
-    if state is None:
-        return ""
-    if not state["enabled"]:
-        return "gc off"
-    frozen = f", {state['frozen']} frozen" if state["frozen"] else ""
-    return f"gc {'/'.join(map(str, state['threshold']))}{frozen}"
-
-
-def print_report(options: argparse.Namespace, outcome: Outcome) -> None:
-    """The tables."""
-    summaries = summarise(outcome.measurements)
-    found = ratios(summaries)
-    print(f"\nservers\n{about_servers(outcome)}")
-    for window in options.windows if summaries else ():
-        extent = f"{options.repeats} x {options.seconds:g} s"
-        print(f"\nGET /hello, closed loop, W={window}, {extent}: median (min-max)")
-        print(figures_text(summaries, window))
-        if found:
-            print(f"\nratios of medians, W={window} (more req/s is better, less of the rest)")
-            print(ratios_text(found, window))
-    doubtful = doubts(summaries)
-    if doubtful:
-        print("\ndoubtful", *doubtful, sep="\n  ")
-
-
-def write_json(path: Path, about: dict[str, Any], outcome: Outcome) -> None:
-    """Everything that was found, and what it takes to repeat it."""
-    summaries = summarise(outcome.measurements)
-    document = {
-        **about,
-        "servers": outcome.notes,
-        "left_out": outcome.left_out,
-        "summaries": [summary.as_json() for summary in summaries],
-        "ratios": [ratio.as_json() for ratio in ratios(summaries)],
-        "doubts": doubts(summaries),
-        "measurements": [vars(m) for m in outcome.measurements],
-    }
-    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def describe_run(options: argparse.Namespace, cores: machine.Cores) -> dict[str, Any]:
@@ -234,24 +113,70 @@ def describe_run(options: argparse.Namespace, cores: machine.Cores) -> dict[str,
         "settings": {
             "repeats": options.repeats,
             "seconds": options.seconds,
-            "windows": options.windows,
+            "full": options.full,
         },
         "remarks": remarks,
     }
 
 
-def measure_all(options: argparse.Namespace, cores: machine.Cores) -> Outcome:
-    """Build, run, and leave nothing behind."""
-    outcome = Outcome()
-    with tempfile.TemporaryDirectory(prefix="coapsep-bench-") as directory:
-        build = Path(directory)
+def run_suite(name: str, bench: Bench) -> SuiteRecord:
+    """Measure one suite. A failure of its own is told and costs only what it had not yet."""
+    bench.say(f"{name}: {suites.about(name)}")
+    record = SuiteRecord(name, notes=bench.notes, left_out=bench.left_out)
+    try:
+        record.samples.extend(suites.runner(name)(bench))
+    except Unavailable as exc:
+        bench.leave_out(REST, str(exc))
+    except Exception as exc:
+        traceback.print_exc()
+        bench.leave_out(REST, f"failed: {exc!r}")
+    return record
+
+
+def print_suite(suite: SuiteRecord) -> None:
+    """Its tables."""
+    text = suite_text(suite.name, suite.samples, suite.notes, suite.left_out)
+    print(f"\n{text}\n", flush=True)
+
+
+def measure_all(options: argparse.Namespace) -> Record:
+    """Build, run, tell after each suite, and leave nothing behind."""
+    cores = machine.choose_cores()
+    record = Record(describe_run(options, cores))
+    for remark in record.about["remarks"]:
+        print(f"note: {remark}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="coapsep-bench-") as scratch:
+        build = Path(scratch)
         try:
             generator = compile_c(HERE / "coapload.c", build)
         except Unavailable as exc:
             sys.exit(f"the load generator cannot be built: {exc}")
-        prepared = prepare_servers(options.servers, build, outcome)
-        run_all(Bench(options, cores, build, generator), prepared, outcome)
-    return outcome
+        bench = Bench(
+            repeats=options.repeats,
+            seconds=options.seconds,
+            full=options.full,
+            only=options.only,
+            cores=cores,
+            build=build,
+            generator=generator,
+            cache=installing.cache_directory(),
+        )
+        for name in options.suites:
+            record.suites[name] = run_suite(name, replace(bench, notes={}, left_out={}))
+            print_suite(record.suites[name])
+            if options.json:  # after each: a long run that is cut short leaves what it had
+                record.write(options.json)
+    return record
+
+
+def report_on(paths: Sequence[Path], options: argparse.Namespace) -> Record:
+    """The tables of earlier runs."""
+    record = read(paths)
+    for suite in record.suites.values():
+        print_suite(suite)
+    if options.json:
+        record.write(options.json)
+    return record
 
 
 def leave(signum: int, frame: FrameType | None) -> None:
@@ -264,15 +189,14 @@ def main() -> int:
     options = parse_arguments()
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, leave)
-    cores = machine.choose_cores()
-    about = describe_run(options, cores)
-    for remark in about["remarks"]:
-        say(f"note: {remark}")
-    outcome = measure_all(options, cores)
-    print_report(options, outcome)
-    if options.json:
-        write_json(options.json, about, outcome)
-    return 0 if outcome.measurements else 1
+    if options.install_peers:
+        installing.install(installing.cache_directory())
+    record = report_on(options.read, options) if options.read else measure_all(options)
+    print(f"goals\n{goals_text(record.results())}")
+    if options.plot:
+        plot.draw(record.results(), options.plot)
+    found = record.suites.values()
+    return 1 if any(REST in suite.left_out for suite in found) else 0
 
 
 if __name__ == "__main__":

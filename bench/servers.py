@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import installing
+from installing import Unavailable as Unavailable
 from machine import pin
 
 HERE = Path(__file__).resolve().parent
@@ -23,12 +25,7 @@ PEERS = HERE / "peers"
 HOST = "127.0.0.1"  # nothing here ever sends anywhere else
 
 PATIENCE = 10.0  # seconds a server may take to answer for the first time
-PAYLOAD = b"hello, 123"
 LIBCOAP = ("libcoap-3-notls", "libcoap-3", "libcoap-3-openssl", "libcoap-3-gnutls")
-
-
-class Unavailable(Exception):
-    """A server cannot take part; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,11 @@ class Prepared:
 
     command: Sequence[str]
     versions: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A server that can be named on the command line."""
-
-    about: str
-    prepare: Callable[[Path], Prepared]
+#: Makes a server ready: given a scratch directory, and that of the peers that were installed.
+Prepare = Callable[[Path, Path], Prepared]
 
 
 @dataclass
@@ -75,30 +69,41 @@ def compile_c(source: Path, build: Path, flags: Sequence[str] = ()) -> Path:
     return target
 
 
-def _python(script: str, *arguments: str) -> Callable[[Path], Prepared]:
-    """A peer in Python; the arguments follow the port."""
-
-    def prepare(build: Path) -> Prepared:
-        return Prepared([sys.executable, str(PEERS / script), "{port}", *arguments])
-
-    return prepare
+def python_server(script: str, *arguments: str) -> Prepared:
+    """A server in Python from ``peers/``; the arguments follow the port."""
+    return Prepared([sys.executable, str(PEERS / script), "{port}", *arguments])
 
 
-def _echo_c(build: Path) -> Prepared:
-    return Prepared([str(compile_c(PEERS / "echo.c", build)), "{port}"])
+def node_server(cache: Path, *arguments: str) -> Prepared:
+    """The server on node-coap; the arguments follow the port."""
+    command = ["node", str(PEERS / "node_server.js"), "{port}", *arguments]
+    return Prepared(command, environment={"NODE_PATH": str(installing.node_coap(cache))})
 
 
-def _libcoap(build: Path) -> Prepared:
-    """Build against the first libcoap that pkg-config knows; the plain one is preferred."""
+def coapthon_server(cache: Path) -> Prepared:
+    """The server on CoAPthon3."""
+    return replace(
+        python_server("coapthon_server.py"),
+        environment={"PYTHONPATH": str(installing.coapthon(cache))},
+    )
+
+
+def c_server(source: str, build: Path) -> Prepared:
+    """A server in C from ``peers/`` that needs no library."""
+    return Prepared([str(compile_c(PEERS / source, build)), "{port}"])
+
+
+def libcoap_server(source: str, build: Path) -> Prepared:
+    """A server in C from ``peers/``, with the first libcoap that pkg-config knows."""
     if shutil.which("pkg-config") is None:
         raise Unavailable("pkg-config, which finds libcoap, is not installed")
     for package in LIBCOAP:
         version = _pkg_config("--modversion", package)
         if version is not None:
             flags = (_pkg_config("--cflags", "--libs", package) or "").split()
-            program = compile_c(PEERS / "libcoap_server.c", build, flags)
+            program = compile_c(PEERS / source, build, flags)
             return Prepared([str(program), "{port}"], {"libcoap": f"{version} ({package})"})
-    raise Unavailable("libcoap 3 is not installed (Debian: libcoap3-dev)")
+    raise Unavailable("libcoap 3 is not installed (Debian: apt install libcoap3-dev pkg-config)")
 
 
 def _pkg_config(*arguments: str) -> str | None:
@@ -106,25 +111,37 @@ def _pkg_config(*arguments: str) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-KINDS = {
-    "coapsep": Kind("coapsep, async handler", _python("coapsep_server.py", "async")),
-    "coapsep-sync": Kind("coapsep, sync handler", _python("coapsep_server.py", "sync")),
-    "aiocoap": Kind("aiocoap, asyncio", _python("aiocoap_server.py")),
-    "libcoap": Kind("libcoap, C", _libcoap),
-    "echo-codec": Kind("floor: socket loop + aiocoap's codec", _python("echo_codec.py")),
-    "echo-python": Kind("floor: socket loop, fixed reply", _python("echo_python.py")),
-    "echo-c": Kind("floor: C loop, fixed reply", _echo_c),
+def _python(script: str, *arguments: str) -> Prepare:
+    return lambda build, cache: python_server(script, *arguments)
+
+
+KINDS: dict[str, Prepare] = {
+    "coapsep": _python("coapsep_server.py", "async"),
+    "coapsep-sync": _python("coapsep_server.py", "sync"),
+    "aiocoap": _python("aiocoap_server.py"),
+    "libcoap": lambda build, cache: libcoap_server("libcoap_server.c", build),
+    "node-coap": lambda build, cache: node_server(cache),
+    "CoAPthon3": lambda build, cache: coapthon_server(cache),
+    # Floors: a socket loop around aiocoap's codec; one with a fixed reply; the same in C.
+    "echo-codec": _python("echo_codec.py"),
+    "echo-python": _python("echo_python.py"),
+    "echo-c": lambda build, cache: c_server("echo.c", build),
 }
 
 
 @contextmanager
-def running(prepared: Prepared, core: int | None, log: Path) -> Iterator[Running]:
-    """A server on the core that has answered once; stopped whatever happens."""
+def running(
+    prepared: Prepared, core: int | None, log: Path, expect: bytes | None = None
+) -> Iterator[Running]:
+    """A server on the core that has answered once; stopped whatever happens.
+
+    ``expect``: the payload that GET /hello must bring, piggybacked; None: any answer will do.
+    """
     port = _free_port()
     with log.open("w+") as errors, _launched(prepared, port, core, errors.fileno()) as process:
         server = Running(process, port, log)
         try:
-            _await_answer(server)
+            _await_answer(server, expect)
             yield server
         finally:
             server.note = _stop(process)
@@ -142,7 +159,7 @@ def _launched(
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        env=_environment(),
+        env=_environment(prepared),
         start_new_session=True,
         preexec_fn=pin(core),
     )
@@ -154,10 +171,11 @@ def _launched(
         process.wait()
 
 
-def _environment() -> dict[str, str]:
+def _environment(prepared: Prepared) -> dict[str, str]:
     """The checkout comes first, so that it and not an installed coapsep is measured."""
-    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    inherited = [prepared.environment.get("PYTHONPATH"), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join([str(HERE.parent), *filter(None, inherited)])
+    return {**os.environ, **prepared.environment, "PYTHONPATH": path}
 
 
 def _stop(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -177,15 +195,18 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _await_answer(server: Running) -> None:
+def _await_answer(server: Running, expect: bytes | None) -> None:
     """Ask until there is an answer, and see to it that it is the one that is compared."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             raise Unavailable(f"does not start: {server.last_words()}")
-        answer, expected = _ask(server.port)
+        answer, head = _ask(server.port)
         if answer is not None:
-            if not (answer.startswith(expected) and answer.endswith(b"\xff" + PAYLOAD)):
+            as_expected = expect is None or (
+                answer.startswith(head) and answer.endswith(b"\xff" + expect)
+            )
+            if not as_expected:
                 raise Unavailable(f"gives another answer than a piggybacked 2.05: {answer.hex()}")
             return
     raise Unavailable(f"does not answer within {PATIENCE:g} s: {server.last_words()}")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's resource on coapsep.  usage: coapsep_server.py PORT [async|sync]"""
+"""The benchmark's resource on coapsep.  usage: coapsep_server.py PORT async|sync|SECONDS
+
+With a number the handler sleeps for so long, and the answer is a separate response.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 import trio
 from peer_note import note_at_end
 
-from coapsep import Request, Router, serve
+from coapsep import Handler, Request, Router, serve
 
 
 async def hello(request: Request) -> bytes:
@@ -21,15 +24,23 @@ def hello_sync(request: Request) -> bytes:
     return b"hello, 123"
 
 
-def main(port: int, kind: str = "async") -> None:
+def hello_after(seconds: float) -> Handler:
+    """A handler that waits, and so has an answer when the request is long acknowledged."""
+
+    async def hello_late(request: Request) -> bytes:
+        await trio.sleep(seconds)
+        return b"hello, 123"
+
+    return hello_late
+
+
+def main(port: int, kind: str) -> None:
     """Serve until SIGTERM."""
+    handlers: dict[str, Handler] = {"async": hello, "sync": hello_sync}
     router = Router()
-    if kind == "sync":
-        router.get("/hello")(hello_sync)
-    else:
-        router.get("/hello")(hello)
+    router.get("/hello")(handlers.get(kind) or hello_after(float(kind)))
     trio.run(lambda: serve(router, host="127.0.0.1", port=port))
 
 
 note_at_end("coapsep", "trio")
-main(int(sys.argv[1]), *sys.argv[2:])
+main(int(sys.argv[1]), sys.argv[2])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a Python peer tells about itself when it is stopped."""
+"""What a Python peer tells about itself, at its end."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def note_at_end(*packages: str) -> None:
     """
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        print(json.dumps(_note(packages)), flush=True)
+        print(json.dumps(note(*packages)), flush=True)
         os._exit(0)
 
     signal.signal(signal.SIGTERM, stop)
 
 
-def _note(packages: tuple[str, ...]) -> dict[str, object]:
+def note(*packages: str) -> dict[str, object]:
+    """The versions of Python and of these packages, and the garbage collector as it is now."""
     versions = {package: _version(package) for package in packages}
     return {"versions": {"python": platform.python_version(), **versions}, "gc": _gc_state()}
 
