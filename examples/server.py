@@ -18,6 +18,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timezone
 
 import trio
@@ -30,9 +31,11 @@ from coapsep import (
     Request,
     Response,
     Router,
+    Server,
     StreamingResponse,
+    Workers,
     open_server,
-    open_udp,
+    open_workers,
 )
 
 ABOUT = """\
@@ -199,20 +202,25 @@ router.delete("/example_data")(data.delete)
 # -- the command line --------------------------------------------------------------------
 
 
-async def main(hosts: list[str] | None, port: int) -> str | None:
+async def main(hosts: list[str] | None, port: int, workers: int, log_level: str) -> str | None:
     """Serve until a signal. Returns what went wrong, for sys.exit to print."""
-    try:
-        transport = await open_udp(hosts, port)
-    except OSError as exc:
-        return str(exc.strerror)
+    opened: AbstractAsyncContextManager[Server | Workers]
+    if workers > 1:
+        target = f"{__file__}:router"
+        opened = open_workers(target, workers, host=hosts, port=port, log_level=log_level)
+    else:
+        opened = open_server(router, host=hosts, port=port)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_server(router, transport=transport) as server:
-            if hosts is None and not any(address.is_ipv6 for address in server.addresses):
-                print("no IPv6 on this host: IPv4 only")
-            for address in server.addresses:
-                print(f"listening on coap://{address}")
-            print("READY", flush=True)
-            await anext(signals)  # leaving the block ends the server at once
+        try:
+            async with opened as server:
+                if hosts is None and not any(address.is_ipv6 for address in server.addresses):
+                    print("no IPv6 on this host: IPv4 only")
+                for address in server.addresses:
+                    print(f"listening on coap://{address}")
+                print("READY", flush=True)
+                await anext(signals)  # leaving the block ends the server at once
+        except OSError as exc:
+            return str(exc.strerror)
     return None
 
 
@@ -229,12 +237,26 @@ def command_line() -> argparse.Namespace:
     )
     parser.add_argument("--port", type=port_number, default=5683, help="UDP port (default: 5683)")
     parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="serve in N processes (default: 1)"
+    )
+    parser.add_argument(
+        "--stateless",
+        action="store_true",
+        help="with several workers, each has its own /counter, /example_data, and /obs: so be it",
+    )
+    parser.add_argument(
         "--log-level",
         choices=["debug", "info", "warning", "error"],
         default="warning",
         help="what to log to standard error (default: warning)",
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.workers > 1 and not options.stateless:
+        parser.error(
+            "/counter and /example_data have a state, which workers do not share: "
+            "--stateless says that this does not matter"
+        )
+    return options
 
 
 def port_number(text: str) -> int:
@@ -248,4 +270,4 @@ if __name__ == "__main__":
     logging.basicConfig(
         level=options.log_level.upper(), format="%(levelname)s %(name)s %(message)s"
     )
-    sys.exit(trio.run(main, options.host, options.port))
+    sys.exit(trio.run(main, options.host, options.port, options.workers, options.log_level))

@@ -14,13 +14,14 @@ ROOT = Path(coapsep.__file__).parent
 
 #: Rooms, from the ground up. What stands in one line may not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("numbers", "cbor"),
+    ("numbers", "cbor", "collector"),
     ("address", "params", "problem"),
     ("errors",),
     ("background", "message", "randomness"),
     ("protocol", "transport"),
     ("endpoint", "trace"),
     ("client", "server"),
+    ("hosting",),
     ("cli", "testing"),
     ("__init__", "__main__"),
 )

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from coapsep.cli import values
 from coapsep.cli.exits import MEANINGS
+from coapsep.cli.serve_arguments import EXAMPLES, add_serve
+from coapsep.collector import GcPolicy
 from coapsep.message.uri import CoapURI
 
 #: What coap-client waits for.
@@ -38,6 +40,7 @@ examples:
   coapsep discover localhost rt=clock             what a server has
   coapsep discover 224.0.1.187 --interface eth0   which servers there are
   coapsep ping localhost -c 3
+  coapsep serve app.py:router                     a server of your own
 """
 
 
@@ -46,11 +49,13 @@ class Arguments(argparse.Namespace):
 
     command: str
     parser: argparse.ArgumentParser
-    uri: CoapURI
-    timeout: float
-    json: bool
     verbose: bool
     quiet: bool
+
+    # all that ask
+    uri: CoapURI
+    timeout: float
+    json: bool = False
     bind: str | None
 
     # requests
@@ -76,6 +81,18 @@ class Arguments(argparse.Namespace):
     # discover
     filters: Sequence[str] = ()
     interface: str | None = None
+
+    # serve
+    target: str
+    hosts: Sequence[str] | None
+    port: int
+    groups: Sequence[str]
+    interfaces: Sequence[str] | None
+    workers: int
+    stateless: bool
+    gc_policy: GcPolicy
+    grace: float
+    log_level: str
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
@@ -117,7 +134,7 @@ def _parser() -> _Parser:
     codes = "\n".join(f"{code:5}  {meaning}" for code, meaning in MEANINGS.items())
     parser = _Parser(
         prog="coapsep",
-        description="Ask CoAP servers (RFC 7252), over UDP.",
+        description="Ask CoAP servers (RFC 7252), or be one, over UDP.",
         epilog=f"{_EXAMPLES}\nexit codes:\n{codes}\n\ncoapsep COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -131,6 +148,7 @@ def _parser() -> _Parser:
             help=about,
             description=more.get("description", f"{about[0].upper()}{about[1:]}."),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=more.get("epilog"),
             allow_abbrev=False,
         )
         made.set_defaults(parser=made)
@@ -152,6 +170,7 @@ def _parser() -> _Parser:
             ),
         )
     )
+    add_serve(command("serve", "be a server", epilog=EXAMPLES))
     return parser
 
 

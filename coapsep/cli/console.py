@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from coapsep.cli.exits import Exit, OutputLost
+from coapsep.cli.exits import Exit, Failed, OutputLost
 
 #: Columns where there is no terminal that says how many it has.
 _WIDTH = 100
@@ -89,6 +89,12 @@ class Console:
         """Put a line on standard error, unless the command is to be quiet."""
         if not self.quiet:
             self.draw(text + "\n")
+
+    def conclude(self, failure: Failed) -> Exit:
+        """Tell people why a command ends, as far as it can be told; returns its exit code."""
+        if failure.exit_code is not Exit.CLOSED_PIPE:
+            self.note(f"coapsep: {failure}")
+        return failure.exit_code
 
     def draw(self, text: str) -> None:
         """Put whole lines on standard error. Never raises: there is nobody left to tell."""

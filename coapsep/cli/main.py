@@ -1,33 +1,13 @@
-"""One command from its beginning to its exit code."""
+"""One command from its beginning to its exit code. What it does not need is not loaded."""
 
 from __future__ import annotations
 
-import random
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-
-import trio
+from collections.abc import Sequence
 
 from coapsep.cli.arguments import Arguments, parse
 from coapsep.cli.console import Console
-from coapsep.cli.discover import discover
 from coapsep.cli.exits import Exit, Failed
-from coapsep.cli.files import Files, open_files
-from coapsep.cli.json_report import JsonReport
-from coapsep.cli.observe import observe
-from coapsep.cli.ping import ping, tuning_for
-from coapsep.cli.report import Report, TextReport
-from coapsep.cli.requests import ask
-from coapsep.cli.verbose import drawn
-from coapsep.client.lifetime import open_client
-from coapsep.params import Limits
-from coapsep.transport.base import Transport
-from coapsep.transport.udp import open_udp_client
-
-#: A person may look at a response of any size, bytes.
-_DATAGRAM_SIZE = 65_535
-_BODY_SIZE = 1024 * 1024 * 1024
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,102 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(argv: Sequence[str] | None) -> int:
     console = Console(sys.stdout, sys.stderr)
-    report: Report = TextReport(console)
     try:
         with console.writing():  # --help is written by argparse, to the same stream
             arguments = parse(argv)
-        report = make_report(arguments, Console(sys.stdout, sys.stderr, quiet=arguments.quiet))
-        with open_files(arguments) as files:
-            return trio.run(_until_interrupted, lambda: run(arguments, files, report))
+        console = Console(sys.stdout, sys.stderr, quiet=arguments.quiet)
+        return _run(arguments, console)
     except Failed as failure:
-        return report.conclude(failure)
+        return console.conclude(failure)
     except SystemExit as exc:  # argparse has said what there is to say
         return exc.code if isinstance(exc.code, int) else Exit.SUCCESS
 
 
-def make_report(arguments: Arguments, console: Console) -> Report:
-    """How this command tells what happens."""
-    if arguments.json:
-        return JsonReport(console)
-    return TextReport(console, raw=arguments.output == "-")
+def _run(arguments: Arguments, console: Console) -> Exit:
+    if arguments.command == "serve":
+        from coapsep.cli.serve import serve
 
+        return serve(arguments, console)
+    from coapsep.cli.asking import run_command
 
-async def _until_interrupted(command: Callable[[], Awaitable[Exit]]) -> Exit:
-    """Let SIGINT cancel the command, so that it ends in good order wherever it is."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        return await command()  # so it was started, in the background of a script
-    code = Exit.INTERRUPTED
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def wait_for_signal() -> None:
-                await signals.__anext__()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(wait_for_signal)
-            code = await command()
-            nursery.cancel_scope.cancel()
-    return code
-
-
-async def open_sockets(arguments: Arguments) -> Transport:
-    """The transport of a command. Raises OSError."""
-    return await open_udp_client(
-        arguments.bind,
-        datagram_size=_DATAGRAM_SIZE,
-        multicast_interface=arguments.interface,
-    )
-
-
-async def run(
-    arguments: Arguments,
-    files: Files,
-    report: Report,
-    *,
-    open_transport: Callable[[Arguments], Awaitable[Transport]] = open_sockets,
-    rng: random.Random | None = None,
-) -> Exit:
-    """Run a command; returns its exit code.
-
-    ``open_transport`` and ``rng``, which is that of ``open_client``, are for tests.
-    """
-    try:
-        return await _run(arguments, files, report, open_transport, rng)
-    except Failed as failure:
-        return report.conclude(failure)
-
-
-async def _run(
-    arguments: Arguments,
-    files: Files,
-    report: Report,
-    open_transport: Callable[[Arguments], Awaitable[Transport]],
-    rng: random.Random | None,
-) -> Exit:
-    try:
-        transport = await open_transport(arguments)
-    except OSError as exc:
-        raise Failed(Exit.UNREACHABLE, exc.strerror or str(exc)) from exc
-    if arguments.verbose or arguments.json:
-        report.console.shows_progress = False  # the lines would get in each other's way
-    if arguments.verbose:
-        transport = drawn(transport, report.console)
-    async with open_client(
-        transport=transport,
-        tuning=tuning_for(arguments) if arguments.command == "ping" else None,
-        limits=Limits(
-            datagram_size=_DATAGRAM_SIZE,
-            body_size=_BODY_SIZE,
-            body_bytes=_BODY_SIZE,
-            body_bytes_per_session=_BODY_SIZE,
-        ),
-        rng=rng,
-    ) as client:
-        if arguments.command == "ping":
-            return await ping(client, arguments, report)
-        if arguments.command == "observe":
-            return await observe(client, arguments, files, report)
-        if arguments.command == "discover":
-            return await discover(client, arguments, report)
-        return await ask(client, arguments, files, report)
-    raise AssertionError("the block returns or raises")
+    return run_command(arguments, console)

@@ -26,14 +26,13 @@ class Report(abc.ABC):
 
     def conclude(self, failure: Failed) -> Exit:
         """Tell why a command ends, as far as there is anybody to tell; returns its exit code."""
-        try:
-            if not isinstance(failure, OutputLost):
+        if not isinstance(failure, OutputLost):
+            try:
                 self.failure(failure)
-        except OutputLost as lost:
-            failure = lost
-        if isinstance(failure, OutputLost) and failure.exit_code is not Exit.CLOSED_PIPE:
-            self.console.note(f"coapsep: {failure}")
-        return failure.exit_code
+                return failure.exit_code
+            except OutputLost as lost:
+                failure = lost
+        return self.console.conclude(failure)
 
     @abc.abstractmethod
     def response(self, response: ClientResponse, seconds: float, *, saved: bool) -> None:

@@ -146,6 +146,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A UDP port, or 0."""
+    if not _NUMBER.fullmatch(text) or int(text) > 65535:
+        raise ArgumentTypeError(f"a port is a number from 0 (any free one) to 65535, not {text!r}")
+    return int(text)
+
+
 def block_size(text: str) -> int:
     """The size of a block, bytes."""
     if not _NUMBER.fullmatch(text) or int(text) not in BLOCK_SIZES:

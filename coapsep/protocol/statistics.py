@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import attrs
 
+# For so many fields, what attrs writes for ``==`` and ``repr`` takes milliseconds to compile.
 
-@attrs.define
+
+@attrs.define(eq=False, repr=False)
 class Counters:
     """Running totals since the start; the parts of one endpoint share one object."""
 
@@ -113,8 +117,17 @@ class Counters:
     async_expired: int = 0
     """Pending requests that reached Limits.pending_age."""
 
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return attrs.astuple(self) == attrs.astuple(other)
 
-@attrs.frozen
+    def __repr__(self) -> str:
+        told = [f"{name}={number}" for name, number in attrs.asdict(self).items() if number]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+@attrs.frozen(eq=False, repr=False)
 class Statistics(Counters):
     """A snapshot of the totals, with what is held at this moment."""
 
@@ -138,3 +151,9 @@ class Statistics(Counters):
     """Pending async requests."""
     datagrams_to_groups: int = 0
     """Dropped by the transport: sent to a multicast group or to everybody."""
+
+    def __add__(self, other: Statistics) -> Statistics:
+        """The two together, such as those of two worker processes."""
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        return Statistics(*map(operator.add, attrs.astuple(self), attrs.astuple(other)))

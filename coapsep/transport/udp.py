@@ -32,7 +32,7 @@ from coapsep.transport.source import source_address
 from coapsep.transport.udp_socket import Ancillary, UdpSocket
 
 #: Peers, and sessions, whose way is remembered.
-_KNOWN = 8192
+_KNOWN = 32768
 
 
 class UdpTransport(Transport):
@@ -228,6 +228,7 @@ async def open_udp(
     datagram_size: int = 2048,
     groups: str | Sequence[str] = (),
     interfaces: str | int | Sequence[str | int] | None = None,
+    reuse_port: bool = False,
 ) -> UdpTransport:
     """Bind UDP sockets for a server and return the transport.
 
@@ -246,16 +247,23 @@ async def open_udp(
     to a group.
 
     A port at an address, or at all of them, is one server's alone. Servers with different
-    addresses may listen to the same groups at the same port.
+    addresses may listen to the same groups at the same port. With ``reuse_port``, processes of
+    one user share the port, if all of them say so: Linux alone, by SO_REUSEPORT. The kernel
+    picks the socket by a hash of both addresses and ports, so a peer stays with one of them
+    until a socket is bound or closed: then others may inherit it, who know nothing of its
+    requests. A datagram to a group would reach all of them, so there can be no groups.
+    ``open_workers`` does better: it keeps the sockets of a process that ends.
 
     Raises OSError if an address cannot be had, if there is no such interface, or if no group
     can be joined; its text says which. Raises ValueError for a group that is none.
     """
     wanted = read_groups(groups)
+    if wanted and reuse_port:
+        raise ValueError("each process that shares the port would answer what a group is asked")
     if interfaces is not None and not wanted:
         raise ValueError("interfaces are for groups: there are no groups")
     indexes = read_interfaces(interfaces)
-    sockets = await bind(host, port, same_port=True)
+    sockets = await bind(host, port, same_port=True, reuse_port=reuse_port)
     beside: list[socket.socket] = []
     try:
         memberships = join_groups(sockets, wanted, indexes) if wanted else {}

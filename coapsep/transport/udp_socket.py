@@ -46,7 +46,7 @@ _IN6_PKTINFO = struct.Struct("=16sI")  # address, interface
 #: Datagrams, and errors, taken from a socket before the handlers get their turn.
 _BATCH = 64
 #: Sessions whose addresses are kept in the form that the socket has.
-_KNOWN = 8192
+_KNOWN = 32768
 #: Windows does not cut a datagram that is too long for the buffer, it throws it away.
 _SYSTEM_CUTS = sys.platform != "win32"
 _LONGEST = 65536

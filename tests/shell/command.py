@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from coapsep import Transport
 from coapsep.cli.arguments import Arguments, parse
+from coapsep.cli.asking import make_report, run
 from coapsep.cli.console import Console
 from coapsep.cli.files import open_files
-from coapsep.cli.main import make_report, run
 from coapsep.testing import Network
 from tests.shell.client.responder import CLIENT
 

@@ -11,6 +11,7 @@ import trio
 from coapsep import Block, Code, Ended, PendingRequest, Request, Router, Server, open_server, serve
 from coapsep.testing import Network, open_network
 from tests.interop.test_udp_cancellation import SCENARIOS as TRANSPORT
+from tests.interop.test_workers_cancellation import SCENARIOS as WORKERS
 from tests.shell.cancelling import cancel_at_every_step, public_async_calls
 from tests.shell.client.test_client_cancellation import LIFETIMES as CLIENT_LIFETIMES
 from tests.shell.client.test_client_cancellation import SCENARIOS as CLIENT
@@ -186,7 +187,7 @@ SCENARIOS: list[tuple[str, Scenario]] = [
 
 def test_no_public_call_is_missing() -> None:
     """Whatever can be awaited is cancelled at every step, here or in the files named."""
-    tables = (SCENARIOS, CLIENT, CLIENT_LIFETIMES, TRANSPORT)
+    tables = (SCENARIOS, CLIENT, CLIENT_LIFETIMES, TRANSPORT, WORKERS)
     assert {name for table in tables for name, _ in table} == set(public_async_calls())
 
 

@@ -68,7 +68,7 @@ def _check_server_side(peer: Peer, tuning: Tuning, limits: Limits) -> None:
     in_flight = peer.in_flight
     assert peer.in_window == sum(one.is_response for one in in_flight.values())
     assert peer.in_window <= tuning.response_window
-    assert all(one.message.mid == mid and _is_set(one.timer) for mid, one in in_flight.items())
+    assert all(one.mid == mid and _is_set(one.timer) for mid, one in in_flight.items())
     assert all(one.is_response and not one.data for one in peer.waiting or ())
 
 

@@ -364,7 +364,7 @@ def test_refuse_still_acknowledges_a_repeat_and_takes_the_token_of_an_answered_o
 def test_a_lost_session_ends_a_request_in_every_phase(phase: str) -> None:
     s = Scenario()
     exchange = in_phase(s, phase)
-    response = exchange.transmission.message if exchange.transmission else None
+    response = exchange.transmission.sent if exchange.transmission else None
     s.lose()
     expected: Event = RequestEnded(phase, EndReason.SESSION_LOST)
     if response is not None:

@@ -875,6 +875,7 @@ def test_what_a_request_holds_is_counted() -> None:
 
 
 def test_many_clients() -> None:
+    """They are told in lots, so that others have their turn in between."""
     s = Scenario(checked=False)
     for number in range(300):
         s.receive(ask(1), session(number))
@@ -884,6 +885,9 @@ def test_many_clients() -> None:
     s.drain()
     s.notify(KEY, state(1))
     sent = s.drain()
+    assert len(sent) == 256
+    s.at(s.now)
+    sent += s.drain()
     assert len({one.session for one in sent}) == 300
     for one in sent:
         s.receive(ack(one.message.mid), one.session)
@@ -1047,3 +1051,20 @@ def test_a_request_by_non_with_the_mids_of_notifications() -> None:
     mid = told(s).mid
     s.receive(non(mid, token=b"b", path="other"))
     assert observers(s) == 1
+
+
+def test_a_first_response_that_waits_when_all_is_over_makes_no_observer_again() -> None:
+    """It goes out itself, as a NON; whoever it is for has just been told the end."""
+    s = Scenario(Tuning(response_window=1))
+    exchanges = [s.deferred(ask(number, token=bytes([number]))) for number in (1, 2)]
+    for exchange in exchanges:
+        exchange.topic = Topic(KEY, None)
+        s.respond(exchange)
+    s.drain()
+    s.core.dismiss_observers(Response(Code.SERVICE_UNAVAILABLE), s.now)
+    for exchange in exchanges:
+        s.finish(exchange)
+    s.drain()
+    s.events()
+    assert observers(s) == 0
+    assert s.nothing_left()

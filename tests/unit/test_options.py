@@ -569,7 +569,9 @@ def test_the_order_of_values_keeps_transfers_apart() -> None:
         ({"no_response": 0}, False),
     ],
 )
-def test_a_plain_request_needs_no_more_than_its_response(arguments: dict[str, Any], plain: bool) -> None:
+def test_a_plain_request_needs_no_more_than_its_response(
+    arguments: dict[str, Any], plain: bool
+) -> None:
     assert build(**arguments).is_plain is plain
 
 
