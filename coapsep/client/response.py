@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
@@ -99,6 +98,8 @@ class ClientResponse:
 
         Raises ValueError if the content format is another one, or the payload is no JSON.
         """
+        import json  # as few ask for it
+
         self._must_be("JSON", _JSON)
         try:
             return json.loads(self.payload)

@@ -107,6 +107,7 @@ class StreamedResponse(Listener):
     def leave(self) -> None:
         """The block around it is left."""
         self._left = True
+        self._exchange = None  # the two hold each other
         self._news.set()
 
     def handle(self, event: events.ClientEvent) -> None:

@@ -12,6 +12,7 @@ and the reply. An Entry is made for the time in which something is under way.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterable
@@ -38,16 +39,15 @@ class _Ranking:
     """
 
     def __init__(self, peers: Iterable[Peer]) -> None:
-        self._heap = [(-len(peer.done), n, peer) for n, peer in enumerate(peers) if peer.done]
+        self._sequence = itertools.count()
+        self._heap = [(-len(peer.done), next(self._sequence), peer) for peer in peers if peer.done]
         heapq.heapify(self._heap)
-        self._sequence = len(self._heap)
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def grown(self, peer: Peer) -> None:
-        self._sequence += 1
-        heapq.heappush(self._heap, (-len(peer.done), self._sequence, peer))
+        heapq.heappush(self._heap, (-len(peer.done), next(self._sequence), peer))
 
     def first(self) -> Peer | None:
         heap = self._heap

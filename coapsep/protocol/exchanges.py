@@ -203,6 +203,8 @@ class Exchanges:
         if exchange.leisure is not None:
             self._timers.cancel(exchange.leisure)
         exchange.attachment = None
+        if exchange.observer is None:
+            exchange.topic = None
         peer, request = exchange.peer, exchange.request
         if peer.exchanges.get(request.token) is exchange:
             del peer.exchanges[request.token]

@@ -12,7 +12,6 @@ Observer  a client that is kept up to date                     observers.py
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +19,7 @@ import attrs
 
 from coapsep.message.block import Block
 from coapsep.message.message import Message
-from coapsep.message.options import Options
+from coapsep.message.options import EMPTY, Options
 from coapsep.message.response import Response
 from coapsep.numbers import Code
 from coapsep.protocol.timers import Timer
@@ -120,14 +119,14 @@ class Body:
         return self.start + len(self.data)
 
 
-@attrs.frozen
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Topic:
     """What is observed, as the application knows it."""
 
     key: Hashable
     """By this its observers are found."""
     attachment: object
-    """How to find out its state for one of them."""
+    """How to find out its state for one of them; None when nobody needs it any more."""
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -154,7 +153,7 @@ class Observer:
     """When another one may follow a NON."""
     waiting: Waiting | None = None
     """The newest state, which has not left yet."""
-    mids: deque[int] = attrs.Factory(lambda: deque(maxlen=4))
+    mids: tuple[int, ...] = ()
     """Of the last NONs."""
     over: bool = False
     """It is sent nothing new; the last notification may still be under way."""
@@ -172,3 +171,7 @@ class Waiting:
     response: Response
     last: bool = False
     """It ends the observation, and says so by having no Observe option."""
+    number: int = 0
+    """Its place in the sequence; for all of its observers the same."""
+    options: Options = EMPTY
+    """Those of the response, and that number."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 
 from coapsep.errors import MessageIdsExhausted
 
@@ -22,7 +21,7 @@ class MessageIds:
     def __init__(self, first: int, lifetime: float) -> None:
         self._next = first & 0xFFFF
         self._lifetime = lifetime
-        self._runs: deque[tuple[float, int]] = deque()  # (free again at, how many)
+        self._runs: list[tuple[float, int]] = []  # (free again at, how many)
         self._used = 0
 
     def allocate(self, now: float) -> int:
@@ -47,7 +46,7 @@ class MessageIds:
     def expire(self, now: float) -> None:
         """Take back the IDs whose lifetime is over."""
         while self._runs and self._runs[0][0] <= now:
-            self._used -= self._runs.popleft()[1]
+            self._used -= self._runs.pop(0)[1]
 
     def free_at(self) -> float:
         """When the oldest IDs in use become free; ``inf`` if none is in use."""

@@ -27,6 +27,12 @@ from coapsep.protocol.transmission import Transmissions
 #: Seconds within which at least one notification must be a CON (section 4.5).
 _CONFIRM_WITHIN = 24 * 60 * 60
 _MODULUS = 1 << 24
+#: Observers that are told in one go; the next ones have to wait until others had their turn.
+_AT_ONCE = 256
+#: NONs of one observer that may be answered with RST.
+_MIDS = 4
+#: What ends an observation whose resource now comes in another format (section 4.2).
+_OTHER_FORMAT = Waiting(Response(Code.NOT_ACCEPTABLE), last=True)
 
 
 class Observers:
@@ -101,6 +107,7 @@ class Observers:
             observer.transmission = None
         observer.waiting = None
         self._close(observer)
+        observer.topic.attachment = None  # it may hold the observer in its turn
         self._count -= 1
         held = self._storage.held(observer.peer)
         del held.observers[observer.token]
@@ -148,18 +155,22 @@ class Observers:
         """
         if self._bodies.is_long(response):
             response = tagged(response)  # once for all of them
-        waiting = Waiting(response, last or not response.code.is_success)
-        for observer in observers:
-            if not observer.over:
-                self._notify(observer, waiting, now)
+        if last or not response.code.is_success:
+            waiting = Waiting(response, last=True, options=response.options)
+        else:
+            number = self._next_number()
+            options = response.options.replace(OptionNumber.OBSERVE, number)
+            waiting = Waiting(response, number=number, options=options)
+        self._notify_some(observers, 0, waiting, now)
 
     def sent_non(self, observer: Observer, mid: int, now: float) -> None:
         """This NON may be answered with RST, and the next one must wait a while."""
+        if observer.over:
+            return
         notified = self._storage.held(observer.peer).notified
-        mids = observer.mids
-        if len(mids) == mids.maxlen:
-            notified.pop(mids[0], None)
-        mids.append(mid)
+        for old in observer.mids[: 1 - _MIDS]:
+            notified.pop(old, None)
+        observer.mids = (*observer.mids[1 - _MIDS :], mid)
         notified[mid] = observer
         gap = self._tuning.non_notification_gap
         if gap:
@@ -190,9 +201,19 @@ class Observers:
 
     # -- inside ----------------------------------------------------------------------
 
+    def _notify_some(
+        self, observers: tuple[Observer, ...], start: int, waiting: Waiting, now: float
+    ) -> None:
+        end = start + _AT_ONCE
+        for observer in observers[start:end]:
+            if not observer.over:
+                self._notify(observer, waiting, now)
+        if end < len(observers):
+            self._timers.set(now, lambda now: self._notify_some(observers, end, waiting, now))
+
     def _notify(self, observer: Observer, waiting: Waiting, now: float) -> None:
         if not self._keeps_format(observer, waiting.response):
-            waiting = Waiting(Response(Code.NOT_ACCEPTABLE), last=True)
+            waiting = _OTHER_FORMAT
         transmission = observer.transmission
         if transmission is not None:
             observer.waiting = waiting
@@ -227,9 +248,11 @@ class Observers:
 
     def _message(self, observer: Observer, waiting: Waiting, kind: Type, now: float) -> Message:
         response = self._bodies.cut(observer.peer, observer.request, waiting.response, now)
-        options = response.options
-        if not waiting.last:
-            options = options.replace(OptionNumber.OBSERVE, self._next_number())
+        options = waiting.options
+        if response is not waiting.response:
+            options = response.options
+            if not waiting.last:
+                options = options.replace(OptionNumber.OBSERVE, waiting.number)
         return Message(response.code, kind, 0, observer.token, options, response.payload)
 
     def _next_number(self) -> int:

@@ -115,10 +115,13 @@ class Dispatcher:
             request = event.upload.attachment
             if isinstance(request, Request):
                 request._receive(event.exchange, event.data, last=event.last)
+                if event.last:
+                    event.upload.attachment = None  # the two hold each other
         elif isinstance(event, UploadEnded):
             request = event.upload.attachment
             if isinstance(request, Request):
                 request.body.fail(event.reason)
+                event.upload.attachment = None
         elif isinstance(event, BodyWanted | BodyEnded):
             stream = event.body.attachment
             if isinstance(stream, Stream):

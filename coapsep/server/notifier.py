@@ -28,7 +28,7 @@ from coapsep.server.router import Result, resource_path, split
 _REMEMBERED = 1024
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class _Question:
     """What some observers have asked alike."""
 
@@ -36,6 +36,16 @@ class _Question:
     method: Code
     options: tuple[tuple[int, bytes], ...]
     payload: bytes
+
+
+@attrs.frozen(eq=False)
+class _Asking:
+    """What is known of the request that has made an observer."""
+
+    request: Request
+    calls: int
+    """Of ``notify``, when it came."""
+    question: _Question
 
 
 Settle: TypeAlias = Callable[[Request, Answer], None]
@@ -69,13 +79,17 @@ class Notifier:
 
     def topic_of(self, request: Request) -> Topic:
         """What a request that has just come is to observe."""
-        return Topic(resource_path(request.path), (request, self._calls))
+        key, message = resource_path(request.path), request._exchange.request
+        question = _Question(key, message.code, message.options.matchable, message.payload)
+        return Topic(key, _Asking(request, self._calls, question))
 
     def entered(self, observer: Observer) -> None:
         """This client has its response. If something has changed while that was made, nobody
         knows which state it shows: the handler is asked again."""
-        _, calls = _attachment_of(observer)
-        if not observer.over and self._notified.get(observer.topic.key, self._forgotten) > calls:
+        if observer.over:
+            return
+        notified = self._notified.get(observer.topic.key, self._forgotten)
+        if notified > _asking(observer).calls:
             self._ask_for((observer,))
 
     def notify(self, path: str) -> None:
@@ -133,7 +147,7 @@ class Notifier:
 
     def _ask_for(self, observers: Iterable[Observer]) -> None:
         for observer in observers:
-            question = _question_of(observer)
+            question = _asking(observer).question
             if observer in self._generators:
                 continue
             if question not in self._asked:
@@ -150,12 +164,12 @@ class Notifier:
         observers = tuple(
             observer
             for observer in core.observers_of(question.path)
-            if observer not in self._generators and _question_of(observer) == question
+            if observer not in self._generators and _asking(observer).question == question
         )
         try:
             if observers:
                 exchange = core.open_notification(observers)
-                request = _attachment_of(observers[0])[0]._copy(exchange, None, None)
+                request = _asking(observers[0]).request._copy(exchange, None, None)
                 exchange.attachment = request
                 await self._guard(request, self._pass(request))
         finally:
@@ -174,14 +188,8 @@ class Notifier:
             await pending.ended
 
 
-def _attachment_of(observer: Observer) -> tuple[Request, int]:
-    request, calls = cast("tuple[Request, int]", observer.topic.attachment)
-    return request, calls
-
-
-def _question_of(observer: Observer) -> _Question:
-    request = observer.request
-    return _Question(observer.topic.key, request.code, request.options.matchable, request.payload)
+def _asking(observer: Observer) -> _Asking:
+    return cast("_Asking", observer.topic.attachment)
 
 
 def _whole(answer: Answer) -> Response:

@@ -197,7 +197,10 @@ def _go_on(
             step = partial(started.throw, exc)
         else:
             step = partial(started.send, sent)
+            del sent
         try:
             trap = context.run(step)
         except StopIteration as end:
             return end.value
+        finally:
+            del step  # an exception that was sent would hold this frame, which holds it
