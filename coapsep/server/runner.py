@@ -39,6 +39,8 @@ _TELLS_SCOPE: bool = hasattr(trio.lowlevel.Task, "_cancel_status")
 
 
 _NAME = "handlers"
+#: That come at once.
+_MOST_HOSTS = 64
 
 
 class Runner:
@@ -66,7 +68,11 @@ class Runner:
         self._queue: deque[Request] = deque()
         #: The host, while it waits for work.
         self._idle: trio.lowlevel.Task | None = None
-        nursery.start_soon(self._host, name=_NAME)
+        #: Hosts that have been started, and have not begun.
+        self._coming = 0
+        #: How many of them are to come when a handler waits.
+        self._wanted = 1
+        self._start_hosts()
 
     def submit(self, request: Request) -> None:
         """Call the handler of this request, soon."""
@@ -76,23 +82,35 @@ class Runner:
             trio.lowlevel.reschedule(idle)
 
     async def _host(self) -> None:
-        """Until a handler needs it for itself, or has ruined it. There is always one."""
+        """Until a handler needs it for itself, or has ruined it. There is always another."""
+        self._coming -= 1
         task = trio.lowlevel.current_task()
         scope = innermost_scope(task)
         while True:
             if not self._queue:
+                if self._idle is not None:
+                    return
                 await self._park(task)
             waiting = self._take_first_steps(task, scope)
             if waiting is not None or not self._shares or innermost_scope(task) is not scope:
                 break
+            self._wanted = 1
             if self._queue:
                 await trio.lowlevel.checkpoint()
-        with suppress(RuntimeError):  # the nursery is closed: the server has just stopped
-            self._nursery.start_soon(self._host, name=_NAME)
+        self._start_hosts()
         if waiting is not None:
             request, rest = waiting
             task.name = request._route.name
             await self.guard(request, rest)
+
+    def _start_hosts(self) -> None:
+        """Where one handler waits, others may, and each pass of Trio's scheduler has its price:
+        so twice as many hosts come each time, until one of them can do all the rest."""
+        with suppress(RuntimeError):  # the nursery is closed: the server has just stopped
+            while self._coming < max(1, min(self._wanted, len(self._queue))):
+                self._nursery.start_soon(self._host, name=_NAME)
+                self._coming += 1
+        self._wanted = min(2 * self._wanted, _MOST_HOSTS)
 
     def _take_first_steps(
         self, task: trio.lowlevel.Task, scope: object
