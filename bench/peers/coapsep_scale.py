@@ -40,7 +40,7 @@ async def hello(request: Request) -> bytes:
 
 
 @router.get("/async")
-async def later(request: Request) -> bytes | None:
+def later(request: Request) -> bytes | None:
     """``?SECONDS``: a pending request that is answered when its time has come."""
     if request.pending is None:
         request.asyncs.register_async(request, delay=float(request.query[0]))

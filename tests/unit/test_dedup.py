@@ -11,7 +11,6 @@ from coapsep.message.message import Message
 from coapsep.message.response import Response
 from coapsep.numbers import Code, Type
 from coapsep.params import Limits, Tuning
-from coapsep.protocol.records import Entry
 from tests.unit.scenario import (
     CLIENT,
     CLIENT_ELSEWHERE,
@@ -427,18 +426,44 @@ def test_entries_without_a_reply_do_not_leave_for_lack_of_bytes() -> None:
 @pytest.mark.parametrize("forgotten", ["evicted", "lost"])
 def test_what_left_early_takes_no_memory_until_its_lifetime_is_over(forgotten: str) -> None:
     """Otherwise Limits.dedup_entries and dedup_bytes bound a number, and not the memory."""
-    gc.collect()
-    before = sum(isinstance(held, Entry) for held in gc.get_objects())
     s = Scenario(limits=Limits(dedup_entries=20), checked=False)
     for mid in range(5000):
         s.at(mid / 1000)
         done(s, con(mid))
         if forgotten == "lost":
             s.lose(session(1))
-    gc.collect()
-    held = sum(isinstance(held, Entry) for held in gc.get_objects()) - before
+    dedup = s.core._dedup
+    held = sum(len(expiry.mids) for queue in dedup._queues for expiry in queue)
     assert s.core.statistics().dedup_entries <= 20
     assert held < 500
+    assert sum(len(peer.ghosts or ()) for peer in s.core._peers) <= held
+
+
+def test_an_entry_that_is_done_is_no_object_that_the_collector_looks_at() -> None:
+    """There may be millions."""
+    s = Scenario(checked=False)
+    done(s, con(0))
+    gc.collect()
+    before = len(gc.get_objects())
+    for mid in range(1, 1001):
+        done(s, con(mid))
+    s.at(1.0)  # no ACK is owed any more
+    gc.collect()
+    assert s.core.statistics().dedup_entries == 1001
+    assert len(gc.get_objects()) - before < 200
+
+
+def test_a_message_id_that_left_early_and_came_again_has_its_whole_lifetime() -> None:
+    s = Scenario(limits=Limits(dedup_entries=2))
+    done(s, con(1))
+    for mid in (2, 3):
+        done(s, con(mid))
+    s.at(100.0)
+    done(s, con(1))
+    s.at(247.0 + GRAIN)  # the time of the first one
+    assert remembers(s, con(1))
+    s.at(347.0 + GRAIN)
+    assert not remembers(s, con(1))
 
 
 # -- a flood ----------------------------------------------------------------------------------
