@@ -22,8 +22,6 @@ from coapsep.protocol.records import Exchange, Peer
 from coapsep.protocol.statistics import Counters
 from coapsep.protocol.storage import LEAST, WINDOW, Storage
 
-_BLOCK2 = OptionNumber.BLOCK2
-
 
 def key_of(request: Message) -> Key:
     """By what the bodies of a request are found (RFC 9175 section 1.1)."""
@@ -236,15 +234,16 @@ class Bodies:
     def _block(self, body: Body, number: int, size: int) -> Response:
         """One block of what is kept."""
         start = number * size - body.start
-        payload = body.data[start : start + size]
+        payload, options = body.data[start : start + size], body.options
         more = not body.complete or start + size < len(body.data)
-        if not number and not more:
-            return Response(body.code, payload, options=body.options)
-        whole = body.end if body.complete else body.size
-        options = body.options
-        if whole is not None and not number:
-            options = options.replace(OptionNumber.SIZE2, whole)
-        return _with_block(Response(body.code, payload, options=options), Block(number, more, size))
+        if not number:
+            if not more:
+                return Response.of(body.code, payload, options)
+            whole = body.end if body.complete else body.size
+            if whole is not None:
+                options = options.replace(OptionNumber.SIZE2, whole)
+        options = options.with_blocks(options.block1, Block(number, more, size))
+        return Response.of(body.code, payload, options)
 
     def _serve_waiting(self, body: Body, now: float) -> None:
         """Answer whoever waits, if that can be done by now."""
@@ -290,7 +289,7 @@ def tagged(response: Response) -> Response:
         return response
     digest = hashlib.blake2b(response.payload, digest_size=8).digest()
     options = response.options.replace(OptionNumber.ETAG, digest)
-    return Response(response.code, response.payload, options=options)
+    return Response.of(response.code, response.payload, options)
 
 
 def _digest(payload: bytes) -> bytes:
@@ -299,5 +298,5 @@ def _digest(payload: bytes) -> bytes:
 
 
 def _with_block(response: Response, block: Block) -> Response:
-    options = response.options.replace(_BLOCK2, block.value)
-    return Response(response.code, response.payload, options=options)
+    options = response.options.with_blocks(response.options.block1, block)
+    return Response.of(response.code, response.payload, options)

@@ -58,7 +58,8 @@ UNDERSTOOD = frozenset(
 
 
 #: To look up a member of an enum costs more than to compare it.
-_CLOSED = Phase.CLOSED
+_RUNNING, _DEFERRED, _CLOSED = Phase.RUNNING, Phase.DEFERRED, Phase.CLOSED
+_ACK = Type.ACK
 
 
 class Exchanges:
@@ -180,16 +181,16 @@ class Exchanges:
 
     def defer(self, exchange: Exchange, now: float) -> None:
         """The response takes its time: acknowledge the request now."""
-        if exchange.phase is not Phase.RUNNING:
+        if exchange.phase is not _RUNNING:
             raise LocalProtocolError(f"only a request that runs is deferred: {exchange!r}")
         self.acknowledge(exchange, now)
-        exchange.phase = Phase.DEFERRED
+        exchange.phase = _DEFERRED
 
     def resume(self, exchange: Exchange) -> None:
         """The handler of a deferred request runs again."""
-        if exchange.phase is not Phase.DEFERRED:
+        if exchange.phase is not _DEFERRED:
             raise LocalProtocolError(f"only a request that is deferred is resumed: {exchange!r}")
-        exchange.phase = Phase.RUNNING
+        exchange.phase = _RUNNING
 
     def close(self, exchange: Exchange, now: float) -> None:
         """Nothing more is sent for this request but the ACK it is owed."""
@@ -302,7 +303,7 @@ class Exchanges:
         if not exchange.acknowledged:
             exchange.acknowledged = True
             self._counters.empty_acks += 1
-            ack = empty(Type.ACK, exchange.request.mid)
+            ack = empty(_ACK, exchange.request.mid)
             self._dedup.store(exchange.peer, exchange.entry, ack, now)
             self._outgoing.append((ack, exchange.peer.session))
 

@@ -33,7 +33,8 @@ _SMALL_BLOCK = 64
 
 # To look up a member of an enum costs more than to compare it.
 _CON, _ACK = Type.CON, Type.ACK
-_RUNNING, _DEFERRED = Phase.RUNNING, Phase.DEFERRED
+_RUNNING, _DEFERRED, _ANSWERED = Phase.RUNNING, Phase.DEFERRED, Phase.ANSWERED
+_ACKNOWLEDGED = Outcome.ACKNOWLEDGED
 
 _UNDELIVERED = {
     Outcome.RESET: Undelivered.RESET,
@@ -121,7 +122,7 @@ class Responses:
             message = Message(code, _CON, 0, request.token, options, payload)
             on_end = functools.partial(self._transmission_ended, exchange)
             exchange.transmission = self._transmissions.send(peer, message, on_end, now)
-            exchange.phase = Phase.ANSWERED
+            exchange.phase = _ANSWERED
             counters.separate += 1
             if exchange.observer is not None:
                 exchange.observer.transmission = exchange.transmission
@@ -216,8 +217,10 @@ class Responses:
             block, size = exchange.block1, self._tuning.block_size
             more = response.code is Code.CONTINUE
             size = min(block.size, size) if not block.number else block.size
-            options = options.replace(OptionNumber.BLOCK1, Block(block.number, more, size).value)
-        return Response(response.code, response.payload, options=options)
+            if more is not block.more or size != block.size:
+                block = Block(block.number, more, size)
+            options = options.with_blocks(block, options.block2)
+        return Response.of(response.code, response.payload, options)
 
     def _send_non(self, exchange: Exchange, response: Response, now: float) -> None:
         """A response as a NON: unreliable, with a message ID of ours (section 5.2.3)."""
@@ -250,15 +253,16 @@ class Responses:
         exchange.leisure = self._timers.set(now + wait, send)
 
     def _transmission_ended(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
-        undelivered = _UNDELIVERED.get(outcome)
         counters = self._counters
-        counters.delivered += outcome is Outcome.ACKNOWLEDGED
-        counters.reset += outcome is Outcome.RESET
-        counters.timed_out += outcome is Outcome.TIMED_OUT
-        counters.dropped += outcome is Outcome.DROPPED
-        if undelivered is not None and exchange.transmission is not None:
-            response = exchange.transmission.sent
-            self._events.append(ResponseUndelivered(exchange, response, undelivered))
+        if outcome is _ACKNOWLEDGED:
+            counters.delivered += 1
+        else:
+            counters.reset += outcome is Outcome.RESET
+            counters.timed_out += outcome is Outcome.TIMED_OUT
+            counters.dropped += outcome is Outcome.DROPPED
+            if exchange.transmission is not None:
+                sent, reason = exchange.transmission.sent, _UNDELIVERED[outcome]
+                self._events.append(ResponseUndelivered(exchange, sent, reason))
         if exchange.observer is not None:
             self._observers.ended(exchange.observer, outcome, now)
         self._exchanges.close(exchange, now)

@@ -52,10 +52,11 @@ class Transmissions:
         """
         draft = self._codec.encode(message)
         transmission = Transmission(peer, message, draft, is_response=True, on_end=on_end)
-        if peer.waiting is None:
-            peer.waiting = deque()
-        peer.waiting.append(transmission)
-        self._fill_window(peer, now)
+        if peer.waiting is not None or not self._leaves_at_once(transmission, now):
+            if peer.waiting is None:
+                peer.waiting = deque()
+            peer.waiting.append(transmission)
+            self._fill_window(peer, now)
         return transmission
 
     def send_non(self, peer: Peer, message: Message, now: float) -> int | None:
@@ -112,25 +113,32 @@ class Transmissions:
         peer.in_window = 0
         peer.waiting = None
 
+    def _leaves_at_once(self, transmission: Transmission, now: float) -> bool:
+        """A response leaves if the window has room, and there is a message ID for it."""
+        peer = transmission.peer
+        if peer.in_window >= self._tuning.response_window:
+            return False
+        ids = self._peers.message_ids(peer)
+        try:
+            transmission.mid = ids.allocate(now)
+        except MessageIdsExhausted:
+            # An acknowledged request is never dropped for this: its response waits.
+            if not peer.stalled:
+                peer.stalled = True
+                self._timers.set(ids.free_at(), lambda now: self._go_on(peer, now))
+            return False
+        peer.in_window += 1
+        self._transmit(transmission, now)
+        return True
+
     def _fill_window(self, peer: Peer, now: float) -> None:
         waiting = peer.waiting
-        while waiting and peer.in_window < self._tuning.response_window:
-            if waiting[0].on_end is None:
-                waiting.popleft()
-                continue
-            ids = self._peers.message_ids(peer)
-            try:
-                mid = ids.allocate(now)
-            except MessageIdsExhausted:
-                # An acknowledged request is never dropped for this: its response waits.
-                if not peer.stalled:
-                    peer.stalled = True
-                    self._timers.set(ids.free_at(), lambda now: self._go_on(peer, now))
+        if waiting is None:
+            return
+        while waiting:
+            if waiting[0].on_end is not None and not self._leaves_at_once(waiting[0], now):
                 return
-            transmission = waiting.popleft()
-            transmission.mid = mid
-            peer.in_window += 1
-            self._transmit(transmission, now)
+            waiting.popleft()
         if not waiting:
             peer.waiting = None
             self._peers.release(peer, now)
@@ -145,9 +153,8 @@ class Transmissions:
         draft = transmission.draft
         transmission.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
         transmission.first_sent = now
-        transmission.timeout = self._rng.uniform(
-            tuning.ack_timeout, tuning.ack_timeout * tuning.ack_random_factor
-        )
+        shortest = tuning.ack_timeout
+        transmission.timeout = self._rng.uniform(shortest, shortest * tuning.ack_random_factor)
         transmission.peer.in_flight[mid] = transmission
         self._outgoing.append((transmission.data, transmission.peer.session))
         self._wait(transmission, now)

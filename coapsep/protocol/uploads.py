@@ -25,6 +25,7 @@ from coapsep.protocol.storage import LEAST, WINDOW, Storage
 
 #: What belongs to one block, not to the body.
 _OF_A_BLOCK = (OptionNumber.BLOCK1, OptionNumber.SIZE1)
+_CONTINUE = Response(Code.CONTINUE)
 
 
 class Uploads:
@@ -219,7 +220,7 @@ class Uploads:
         exchange, upload.exchange = upload.exchange, None
         assert exchange is not None, "a block is answered once"
         exchange.upload = None
-        self._respond(exchange, Response(Code.CONTINUE), now)
+        self._respond(exchange, _CONTINUE, now)
 
     def _reserve(self, upload: Upload, count: int, now: float) -> bool:
         """Count this many bytes for a body; False if there is no room for them."""
