@@ -14,8 +14,14 @@ from coapsep.protocol.transfer_state import WHOLE, Handling, Progress
 
 #: What the options of a request may take beside one block of its body, bytes.
 _MOST_OPTIONS = 60_000
+#: So many options of a URI, of at most 255 bytes each, are less than that.
+_FEW_OPTIONS = 200
 #: What a request of one message may have as its payload, bytes (RFC 7252 section 4.6).
 _ONE_MESSAGE = 1024
+
+
+#: Parts that are options.
+_NAMED = frozenset({"content_format", "accept", "etags", "if_match", "if_none_match"})
 
 
 class RequestParts(TypedDict, total=False):
@@ -86,6 +92,8 @@ def read_method(method: Code) -> Code:
 
 def read_parts(parts: RequestParts, uri_options: Options) -> Question:
     """All that a request consists of. Raises TypeError or ValueError for what none can have."""
+    if not parts and len(uri_options) <= _FEW_OPTIONS:  # as most are, and nothing can be wrong
+        return Question(Type.CON, uri_options, b"", None, WHOLE, None)
     unknown = parts.keys() - RequestParts.__annotations__.keys()
     if unknown:
         raise TypeError(
@@ -102,25 +110,25 @@ def read_parts(parts: RequestParts, uri_options: Options) -> Question:
         payload = payload.encode()
         if content_format is None and options.content_format is None:
             content_format = ContentFormat.TEXT
-    elif isinstance(payload, AsyncIterable):
-        source, payload = payload, b""
     elif not isinstance(payload, bytes):
-        raise TypeError(
-            f"a payload is bytes, str or an async iterable, not {type(payload).__name__}"
-        )
+        if not isinstance(payload, AsyncIterable):
+            raise TypeError(
+                f"a payload is bytes, str or an async iterable, not {type(payload).__name__}"
+            )
+        source, payload = payload, b""
     if not isinstance(parts.get("retry", ONCE), Retry):
         raise TypeError(f"retry is a Retry, such as Retry(attempts=1), not {parts['retry']!r}")
     if source is not None and parts.get("retry", ONCE).attempts > 1:
         raise TypeError("a payload that streams can be sent once: no retry")
     kind = Type.CON if parts.get("confirmable", True) else Type.NON
-    named = Options.build(
-        content_format=content_format,
-        accept=parts.get("accept"),
-        etags=parts.get("etags", ()),
-        if_match=parts.get("if_match", ()),
-        if_none_match=parts.get("if_none_match", False),
-    )
-    if named:
+    if content_format is not None or not _NAMED.isdisjoint(parts):
+        named = Options.build(
+            content_format=content_format,
+            accept=parts.get("accept"),
+            etags=parts.get("etags", ()),
+            if_match=parts.get("if_match", ()),
+            if_none_match=parts.get("if_none_match", False),
+        )
         # What is named goes before what is among the others, as in a Response.
         taken = {number for number, _ in named}
         options = Options([*named, *(pair for pair in options if pair[0] not in taken)])

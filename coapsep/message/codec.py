@@ -6,7 +6,9 @@ and slices the whole rest once per option. So its bytes are made well-formed fir
 strict walk over the structure finds format errors, and picks out the options that it must
 not see. What is left is decoded by it.
 
-Both directions are paid once per distinct set of options: a Memo keeps the last results.
+Both directions are paid once per distinct set of options: a Memo keeps the last results. The
+messages of a block-wise transfer (RFC 7959) differ in the values of Block1 and Block2, so these are
+cut out before, and put in by hand.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from aiocoap.error import UnparsableMessage
 from aiocoap.options import Options as AiocoapOptions
 from aiocoap.optiontypes import OpaqueOption
 
+from coapsep.message.block import Block
 from coapsep.message.definitions import DEFINITIONS, Format, is_critical
 from coapsep.message.memo import Memo
 from coapsep.message.message import Malformed, Message
@@ -30,6 +33,9 @@ _pack_header = struct.Struct("!BBH").pack
 _FORMATS: frozenset[int] = frozenset(ContentFormat)
 _PATHS = frozenset({OptionNumber.URI_PATH, OptionNumber.LOCATION_PATH})
 _FORMAT_OPTIONS = frozenset({OptionNumber.CONTENT_FORMAT, OptionNumber.ACCEPT})
+_BLOCK1, _BLOCK2 = int(OptionNumber.BLOCK1), int(OptionNumber.BLOCK2)
+_BLOCKS = frozenset({_BLOCK1, _BLOCK2})
+_LONGEST_BLOCK = DEFINITIONS[_BLOCK1].longest
 
 #: Longest run of bytes that is worth remembering; a request without payload has some 20.
 _MEMO_BYTES = 128
@@ -46,12 +52,17 @@ MAX_OPTIONS = 64
 class Codec:
     """``decode`` and ``encode`` with a memory of recent options. It belongs to one core."""
 
-    __slots__ = ("_encoded", "_max_options", "_tails")
+    __slots__ = ("_encoded", "_frames", "_max_options", "_pieces", "_tails")
 
     def __init__(self, max_options: int = MAX_OPTIONS) -> None:
         self._max_options = max_options
+        #: By all that follows the token, where that is short and has no blocks.
         self._tails: Memo[bytes, tuple[Options, bytes]] = Memo()
+        #: By the raw options, but for the values of blocks.
+        self._frames: Memo[bytes, Options] = Memo()
         self._encoded: Memo[Options, bytes] = Memo()
+        #: By the frame and the lengths of the values of blocks: what stands around those.
+        self._pieces: Memo[tuple[Options, int, int], list[bytes]] = Memo()
 
     def decode(self, data: bytes) -> Message | Malformed:
         """The message in a datagram, or what is wrong with it. Never raises.
@@ -80,16 +91,43 @@ class Codec:
         if end > len(data):
             return Malformed(kind, mid, "token cut short")
         tail = data[end:]
-        known = self._tails.entries.get(tail)
+        known = self._tails.entries.get(tail) if len(tail) <= _MEMO_BYTES else None
         if known is None:
-            read = _read_tail(tail, self._max_options)
+            read = self._read_tail(tail)
             if isinstance(read, str):
                 return Malformed(kind, mid, read)
             known = read
-            if len(tail) <= _MEMO_BYTES:
-                self._tails.keep(tail, known)
         options, payload = known
         return Message(code, kind, mid, data[start:end], options, payload)
+
+    def _read_tail(self, tail: bytes) -> tuple[Options, bytes] | str:
+        """What follows the token: options and payload, or the format error."""
+        found = _find_blocks(tail)
+        if found is None:
+            return _read_tail(tail, self._max_options)
+        end, places = found
+        key = b"".join(_around(tail, end, places)) if places else tail[:end]
+        options = self._frames.entries.get(key)
+        if options is None:
+            read = _read_tail(tail, self._max_options)
+            if isinstance(read, str):
+                return read
+            options = read[0]
+            if len(key) <= _MEMO_BYTES:
+                self._frames.keep(key, options.with_blocks(None, None))
+        elif places:
+            block1 = block2 = None
+            for number, start, stop in places:
+                block = Block.read(int.from_bytes(tail[start:stop], "big"))
+                if number == _BLOCK1:
+                    block1 = block
+                else:
+                    block2 = block
+            options = options.with_blocks(block1, block2)
+        known = options, tail[end + 1 :]
+        if not places and len(tail) <= _MEMO_BYTES:
+            self._tails.keep(tail, known)
+        return known
 
     def encode(self, message: Message) -> bytes:
         """The datagram of a message. Raises ValueError for a token longer than 65,804 bytes.
@@ -109,8 +147,11 @@ class Codec:
         self, code: Code, kind: Type, mid: int, token: bytes, options: Options, payload: bytes
     ) -> bytes:
         """The same for the parts of a message."""
-        written = b""
-        if options is not EMPTY:
+        if options is EMPTY:
+            written = b""
+        elif options.frame is not None:
+            written = self._write_around(options.frame, options)
+        else:
             known = self._encoded.entries.get(options)
             if known is None:
                 known = _encode_options(options)
@@ -127,6 +168,23 @@ class Codec:
         if payload:
             return b"".join((head, token, written, b"\xff", payload))
         return head + token + written
+
+    def _write_around(self, frame: Options, options: Options) -> bytes:
+        """Options that are this frame and the values of blocks."""
+        value1, value2 = options.value(_BLOCK1), options.value(_BLOCK2)
+        # A length is a part of what stands before the value.
+        key = frame, -1 if value1 is None else len(value1), -1 if value2 is None else len(value2)
+        pieces = self._pieces.entries.get(key)
+        if pieces is None:
+            written = _encode_options(options)
+            found = _find_blocks(written)
+            assert found is not None, "what is written has no faults"
+            if len(written) <= _MEMO_BYTES:
+                self._pieces.keep(key, _around(written, *found))
+            return written
+        if value2 is None or value1 is None:
+            return pieces[0] + (value1 or value2 or b"") + pieces[1]
+        return b"".join((pieces[0], value2, pieces[1], value1, pieces[2]))
 
 
 def decode(data: bytes) -> Message | Malformed:
@@ -171,6 +229,48 @@ def _announced(token: bytes) -> tuple[int, bytes]:
 
 
 _Pairs = list[tuple[int, bytes]]
+#: The number of an option, and where its value begins and ends.
+_Places = list[tuple[int, int, int]]
+
+
+def _find_blocks(tail: bytes) -> tuple[int, _Places] | None:
+    """Where the options of a message end, and where the values of its blocks are.
+
+    None if there is or may be something wrong with them, which takes a closer look.
+    """
+    places: _Places = []
+    number = at = 0
+    size = len(tail)
+    while at < size:
+        first = tail[at]
+        if first == 0xFF:
+            break
+        at += 1
+        delta, length = first >> 4, first & 15
+        if delta > 12 or length > 12:
+            if delta == 15 or length == 15:
+                return None
+            delta, at = _extended(delta, tail, at)
+            length, at = _extended(length, tail, at)
+        number += delta
+        stop = at + length
+        if number in _BLOCKS:
+            if not delta or length > _LONGEST_BLOCK:
+                return None
+            places.append((number, at, stop))
+        at = stop
+    # Else the last option is cut short, or there is no payload after its marker.
+    return (at, places) if at == size or at + 1 < size else None
+
+
+def _around(raw: bytes, end: int, places: _Places) -> list[bytes]:
+    """The raw options in pieces, without the values that are at these places."""
+    pieces, at = [], 0
+    for _, start, stop in places:
+        pieces.append(raw[at:start])
+        at = stop
+    pieces.append(raw[at:end])
+    return pieces
 
 
 def _read_tail(tail: bytes, max_options: int) -> tuple[Options, bytes] | str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from coapsep.message.block import Block
-from coapsep.message.definitions import encode_value, is_critical, option_name
+from coapsep.message.definitions import encode_uint, encode_value, is_critical, option_name
 from coapsep.numbers import OptionNumber
 
+_BLOCK1, _BLOCK2 = int(OptionNumber.BLOCK1), int(OptionNumber.BLOCK2)
+_ONLY_BLOCK1, _ONLY_BLOCK2 = frozenset({_BLOCK1}), frozenset({_BLOCK2})
+_BLOCKS = frozenset({_BLOCK1, _BLOCK2})
 #: Of no meaning to the transfer that a message is a part of.
-_PER_MESSAGE = frozenset({OptionNumber.OBSERVE, OptionNumber.BLOCK1, OptionNumber.BLOCK2})
+_PER_MESSAGE = _BLOCKS | {OptionNumber.OBSERVE}
 #: What says no more than what is asked for, and what the payload is.
 _PLAIN = frozenset(
     {
@@ -21,6 +24,8 @@ _PLAIN = frozenset(
         OptionNumber.CONTENT_FORMAT,
     }
 )
+
+_Pairs: TypeAlias = list[tuple[int, bytes]]
 
 
 class Options:
@@ -37,6 +42,8 @@ class Options:
 
     __slots__ = (
         "_accept",
+        "_around",
+        "_blocks",
         "_critical",
         "_faulty",
         "_hash",
@@ -44,6 +51,7 @@ class Options:
         "_pairs",
         "_path",
         "_query",
+        "frame",
         "is_plain",
     )
 
@@ -65,6 +73,10 @@ class Options:
         self._path: tuple[str, ...] | None = None
         self._query: tuple[str, ...] | None = None
         self._matchable: tuple[tuple[int, bytes], ...] | None = None
+        #: All but the blocks, if it was made by ``with_blocks``.
+        self.frame: Options | None = None
+        self._blocks: tuple[Block | None, Block | None] = None, None
+        self._around: tuple[_Pairs, _Pairs, _Pairs] | None = None
 
     @classmethod
     def build(
@@ -198,6 +210,42 @@ class Options:
             return self
         return Options((p for p in self._pairs if p[0] not in numbers), faulty=self._faulty)
 
+    # -- block after block (RFC 7959) ------------------------------------------------
+
+    def with_blocks(self, block1: Block | None, block2: Block | None) -> Options:
+        """A copy with these blocks, and no others.
+
+        Each message of a transfer has other ones, and the same options around them. So what is
+        known of those is not worked out again: they are the ``frame`` of the copy.
+        """
+        frame = self.frame
+        if frame is None:
+            frame = self if self._critical.isdisjoint(_BLOCKS) else self.without(*_BLOCKS)
+        if block1 is None and block2 is None:
+            return frame
+        if frame._around is None:
+            frame._around = (
+                [pair for pair in frame._pairs if pair[0] < _BLOCK2],
+                [pair for pair in frame._pairs if _BLOCK2 < pair[0] < _BLOCK1],
+                [pair for pair in frame._pairs if pair[0] > _BLOCK1],
+            )
+        before, between, after = frame._around
+        pairs, critical = before[:], frame._critical
+        if block2 is not None:
+            pairs.append((_BLOCK2, encode_uint(block2.value)))
+            critical |= _ONLY_BLOCK2
+        pairs += between
+        if block1 is not None:
+            pairs.append((_BLOCK1, encode_uint(block1.value)))
+            critical |= _ONLY_BLOCK1
+        pairs += after
+        new = object.__new__(Options)
+        new._pairs, new._critical, new._faulty = tuple(pairs), critical, frame._faulty
+        new._accept, new.is_plain = frame._accept, False
+        new._hash = new._path = new._query = new._matchable = new._around = None
+        new.frame, new._blocks = frame, (block1, block2)
+        return new
+
     @property
     def matchable(self) -> tuple[tuple[int, bytes], ...]:
         """What must be equal in two requests for them to belong to one block-wise transfer.
@@ -206,8 +254,10 @@ class Options:
         key (RFC 9175 section 1.1, RFC 7252 section 5.4.6, RFC 7641 section 2).
         """
         if self._matchable is None:
-            self._matchable = tuple(
-                p for p in self._pairs if p[0] not in _PER_MESSAGE and p[0] & 0x1F != 0x1C
+            self._matchable = (
+                tuple(p for p in self._pairs if p[0] not in _PER_MESSAGE and p[0] & 0x1F != 0x1C)
+                if self.frame is None
+                else self.frame.matchable
             )
         return self._matchable
 
@@ -305,12 +355,12 @@ class Options:
     @property
     def block2(self) -> Block | None:
         """Which block of the response's body this is, or is asked for (RFC 7959 section 2.1)."""
-        return self._block(OptionNumber.BLOCK2)
+        return self._block(_BLOCK2) if self.frame is None else self._blocks[1]
 
     @property
     def block1(self) -> Block | None:
         """Which block of the request's body this is, or is acknowledged (RFC 7959 section 2.1)."""
-        return self._block(OptionNumber.BLOCK1)
+        return self._block(_BLOCK1) if self.frame is None else self._blocks[0]
 
     @property
     def size2(self) -> int | None:

@@ -49,7 +49,7 @@ class Fetches:
         if OptionNumber.BLOCK2 not in notification.options.critical:
             self._events.append(NotificationReceived(exchange, notification))
             return
-        observation, request = exchange.observation, exchange.request
+        observation, request = exchange.observation, exchange.message
         assert observation is not None, "only who observes is notified"
         token = self._turns.draw_token(asked_of(exchange))
         options = request.options.without(OptionNumber.OBSERVE, OptionNumber.BLOCK2)

@@ -180,7 +180,7 @@ class Observations:
         observation = exchange.observation
         assert observation is not None, "it was set for one"
         observation.renewal = None
-        request = exchange.request
+        request = exchange.message
         under_way = exchange.stage is Stage.QUEUED or exchange.transmission is not None
         if not under_way:
             # A NON that is lost draws nothing, and an acknowledged request perhaps no response.
@@ -211,7 +211,7 @@ class Observations:
         To be called before the exchange itself is given up. The request takes over its token;
         nobody waits for the response, and whatever becomes of it is told to nobody.
         """
-        observation, request = exchange.observation, exchange.request
+        observation, request = exchange.observation, exchange.message
         if observation is None or observation.standing is not Standing.ENTERED:
             return  # a late notification draws an RST, which is enough
         farewell = Message(

@@ -221,12 +221,14 @@ class ClientExchange:
     peer: Peer
     token: bytes
     """A ping has one too, to be known by, which is not sent."""
-    request: Message
-    """It gets its message ID when it leaves."""
+    message: Message
+    """The newest one of it, but for its message ID, which it gets when it leaves."""
     data: bytes
     """Its bytes, without the message ID until it leaves."""
     attachment: object = None
     """The application's: whoever waits for the response."""
+    mid: int = 0
+    """Its message ID, from when it leaves."""
     stage: Stage = Stage.QUEUED
     outstanding: bool = False
     """It counts against NSTART."""
@@ -245,7 +247,12 @@ class ClientExchange:
     @property
     def is_ping(self) -> bool:
         """Whether it is an Empty CON, which is answered with RST (section 4.3)."""
-        return self.request.code is Code.EMPTY
+        return self.message.code is Code.EMPTY
+
+    @property
+    def request(self) -> Message:
+        """The newest message of it, with its message ID if it has left."""
+        return attrs.evolve(self.message, mid=self.mid)
 
     def __repr__(self) -> str:
         return f"<ClientExchange {self.peer.session} {self.request} {self.stage.name}>"

@@ -192,7 +192,8 @@ class Requests:
             return False
         # Heard in the very moment of the last probe, perhaps, which times alone do not tell.
         asked_of(exchange).paid_at = -math.inf
-        if self._observations.repels(exchange, response):
+        observes = exchange.observation is not None
+        if observes and self._observations.repels(exchange, response):
             return True
         options = response.options
         if options.faulty or not options.critical <= UNDERSTOOD:
@@ -201,7 +202,7 @@ class Requests:
         if response.type is Type.CON:
             self._acknowledge(peer, response, now)
         self._counters.responses += 1
-        if self._observations.receive(exchange, response, now):
+        if observes and self._observations.receive(exchange, response, now):
             return True
         if exchange.transfer is None and not may_go_on(response):
             self._end(ResponseReceived(exchange, response), now)
@@ -221,7 +222,7 @@ class Requests:
     def reset(self, peer: Peer, mid: int, now: float) -> bool:
         """An RST for a NON of ours; False if it matches nothing (section 4.3)."""
         exchange = None if peer.asked is None else peer.asked.mids.get(mid)
-        if exchange is None or exchange.request.type is not Type.NON:
+        if exchange is None or exchange.message.type is not Type.NON:
             self._turns.heard(peer, now)
             return False
         self._fail(exchange, Failure.RESET, "", now)
@@ -263,7 +264,7 @@ class Requests:
         exchange.transmission = None
         if exchange.is_ping and outcome in (Outcome.RESET, Outcome.ACKNOWLEDGED):
             # RST is the right answer; an ACK is a wrong one, and a sign of life all the same.
-            pong = Message(Code.EMPTY, Type.RST, exchange.request.mid)
+            pong = Message(Code.EMPTY, Type.RST, exchange.mid)
             self._end(ResponseReceived(exchange, pong), now)
         elif outcome is Outcome.ACKNOWLEDGED:
             self._turns.acknowledged(exchange, now)
@@ -283,11 +284,9 @@ class Requests:
         is_ack = response.type is Type.ACK
         if exchange.stage is Stage.QUEUED and (is_ack or exchange.observation is None):
             return None  # a notification may come while we register again
-        if is_ack:
-            # A piggybacked one must be in the ACK of that request, and no other.
-            request = exchange.request
-            if request.type is not Type.CON or request.mid != response.mid:
-                return None
+        # A piggybacked one must be in the ACK of that request, and no other.
+        if is_ack and (exchange.mid != response.mid or exchange.message.type is not Type.CON):
+            return None
         return exchange
 
     def _acknowledge(self, peer: Peer, response: Message, now: float) -> None:
@@ -344,7 +343,9 @@ class Requests:
 
     def _finish(self, exchange: ClientExchange, now: float) -> None:
         """It is over: stop what is sent for it, and let the next one go."""
-        self._observations.stop(exchange)
-        self._fetches.drop(exchange, now)
-        self._transfers.forget(exchange)
+        if exchange.observation is not None:
+            self._observations.stop(exchange)
+            self._fetches.drop(exchange, now)
+        if exchange.transfer is not None:
+            self._transfers.forget(exchange)
         self._turns.leave(exchange, now)

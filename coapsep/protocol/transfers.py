@@ -86,7 +86,7 @@ class Transfers:
     def plan_fetch(self, observing: ClientExchange, options: Options) -> Transfer:
         """What is to be known of a request for the rest of a notification to this one."""
         handling = WHOLE if observing.transfer is None else observing.transfer.handling
-        transfer = self._new(options, observing.request.payload, handling)
+        transfer = self._new(options, observing.message.payload, handling)
         transfer.uploaded = True
         return transfer
 
@@ -128,14 +128,14 @@ class Transfers:
         """A response to the last message; it may not be the last one."""
         transfer = exchange.transfer
         if transfer is None:
-            request = exchange.request
+            request = exchange.message
             transfer = exchange.transfer = self._new(request.options, request.payload, WHOLE)
         options = response.options
         transfer.echo = options.echo
         if response.code is Code.UNAUTHORIZED and options.echo is not None and not transfer.echoed:
             # The server wants to know that the request is fresh (RFC 9175 section 2.3).
             transfer.echoed = True
-            request = exchange.request
+            request = exchange.message
             self._ask(exchange, transfer, request.options, request.payload, now)
             return
         transfer.echoed = False
@@ -231,7 +231,7 @@ class Transfers:
 
     def _sent(self, exchange: ClientExchange, transfer: Transfer) -> None:
         """The server has what was in the last message."""
-        transfer.sent += len(exchange.request.payload)
+        transfer.sent += len(exchange.message.payload)
         if transfer.handling.upload_streams and isinstance(transfer.data, bytearray):
             del transfer.data[: transfer.sent - transfer.start]
             transfer.start = transfer.sent
@@ -240,7 +240,7 @@ class Transfers:
     def _claim(self, exchange: ClientExchange, transfer: Transfer) -> Options:
         """Keep it apart from others that look the same to the server (RFC 9175 section 3.3)."""
         if transfer.key is None:
-            asked, code = asked_of(exchange), exchange.request.code
+            asked, code = asked_of(exchange), exchange.message.code
             key = code, transfer.options.matchable
             while key in asked.uploads:
                 asked.tags += 1
@@ -322,7 +322,7 @@ class Transfers:
         options = transfer.options.without(OptionNumber.OBSERVE, OptionNumber.SIZE1)
         options = options.replace(_BLOCK2, Block(number, False, size).value)
         # What a FETCH asks for is in its payload; that of any other method was processed.
-        again = exchange.request.code is Code.FETCH and transfer.block is None
+        again = exchange.message.code is Code.FETCH and transfer.block is None
         self._ask(exchange, transfer, options, bytes(transfer.data) if again else b"", now)
 
     def _give_up(
@@ -337,7 +337,7 @@ class Transfers:
     def _changed(self, exchange: ClientExchange, transfer: Transfer, now: float) -> None:
         """This block is of another body than those before it: begin again, where that is safe."""
         if (
-            exchange.request.code not in SAFE
+            exchange.message.code not in SAFE
             or transfer.restarts >= _RESTARTS
             or transfer.handling.download_streams
             or transfer.start

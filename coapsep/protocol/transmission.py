@@ -74,13 +74,12 @@ class Transmissions:
         peer: Peer,
         message: Message,
         draft: bytes,
+        mid: int,
         on_end: Callable[[Outcome, float], None],
         now: float,
     ) -> Transmission:
-        """Send a request, or a ping, that has its message ID; whose turn it is, the caller says."""
-        transmission = Transmission(
-            peer, message, draft, is_response=False, on_end=on_end, mid=message.mid
-        )
+        """Send a request, or a ping, with this message ID; whose turn it is, the caller says."""
+        transmission = Transmission(peer, message, draft, False, on_end, mid)
         self._transmit(transmission, now)
         return transmission
 

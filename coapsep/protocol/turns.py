@@ -99,13 +99,13 @@ class Turns:
         same_token: bool = False,
     ) -> None:
         """Another message for the same exchange, as soon as it is its turn."""
-        asked, old = asked_of(exchange), exchange.request
+        asked, old = asked_of(exchange), exchange.message
         token = exchange.token if same_token else self.draw_token(asked)
         request = Message(old.code, old.type, 0, token, options, payload)
         data = self._codec.encode(request)
         self._stop(exchange, asked, now)
         del asked.tokens[exchange.token]
-        exchange.token, exchange.request, exchange.data = token, request, data
+        exchange.token, exchange.message, exchange.data, exchange.mid = token, request, data, 0
         exchange.stage = Stage.QUEUED
         asked.tokens[token] = exchange
         asked.queue[exchange] = None
@@ -158,12 +158,14 @@ class Turns:
         if exchange.stage is Stage.QUEUED:
             asked.queue.pop(exchange, None)
             return
-        if asked.mids.get(exchange.request.mid) is exchange:
-            del asked.mids[exchange.request.mid]
-        for timer in (exchange.place, exchange.limit):
-            if timer is not None:
-                self._timers.cancel(timer)
-        exchange.place = exchange.limit = None
+        if asked.mids.get(exchange.mid) is exchange:
+            del asked.mids[exchange.mid]
+        if exchange.place is not None:
+            self._timers.cancel(exchange.place)
+            exchange.place = None
+        if exchange.limit is not None:
+            self._timers.cancel(exchange.limit)
+            exchange.limit = None
         if exchange.transmission is not None:
             # A response stands for an acknowledgement that was lost (section 5.2.2).
             self._transmissions.cancel(exchange.transmission, now)
@@ -182,7 +184,7 @@ class Turns:
     def _send_next(self, peer: Peer, asked: Asked, now: float) -> None:
         while asked.queue and asked.outstanding < self._tuning.nstart and asked.stalled is None:
             exchange = next(iter(asked.queue))
-            if exchange.request.type is Type.NON:
+            if exchange.message.type is Type.NON:
                 until = self._may_probe_at(peer, asked)
                 if until > now:
                     self._stall(peer, asked, until)
@@ -206,17 +208,8 @@ class Turns:
         self._send_next(peer, asked, now)
 
     def _transmit(self, exchange: ClientExchange, asked: Asked, mid: int, now: float) -> None:
-        peer, asked_for, draft = exchange.peer, exchange.request, exchange.data
-        request = Message(
-            asked_for.code,
-            asked_for.type,
-            mid,
-            asked_for.token,
-            asked_for.options,
-            asked_for.payload,
-        )
-        exchange.request = request
-        exchange.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
+        peer, request, draft = exchange.peer, exchange.message, exchange.data
+        exchange.mid = mid
         exchange.stage = Stage.SENT
         exchange.outstanding = True
         asked.outstanding += 1
@@ -227,10 +220,10 @@ class Turns:
             self._counters.requests_sent += 1
         if request.type is Type.CON:
             on_end = functools.partial(self._on_end, exchange)
-            exchange.transmission = self._transmissions.send_request(
-                peer, request, draft, on_end, now
-            )
+            transmission = self._transmissions.send_request(peer, request, draft, mid, on_end, now)
+            exchange.transmission, exchange.data = transmission, transmission.data
             return
+        exchange.data = draft[:2] + mid.to_bytes(2, "big") + draft[4:]
         self._outgoing.append((exchange.data, peer.session))
         # Nobody acknowledges a NON: it gives up its place when PROBING_RATE has paid for it.
         seconds = len(exchange.data) / self._tuning.probing_rate

@@ -13,6 +13,7 @@ from coapsep.address import Address, Session
 from coapsep.transport.base import Batch, Refused, Transport
 from coapsep.transport.bind import bind
 from coapsep.transport.interfaces import interface_index
+from coapsep.transport.lookout import Lookout
 from coapsep.transport.membership import (
     Memberships,
     join_groups,
@@ -166,13 +167,13 @@ class UdpTransport(Transport):
     async def _receive(
         self, sock: UdpSocket, deliver: Callable[[Batch], None], refused: Refused | None
     ) -> None:
+        lookout = Lookout()
         while not self._closed:
+            batch: Batch = []
             try:
-                await trio.lowlevel.wait_readable(sock.raw)
+                await self._take_batch(sock, lookout, batch)
             except trio.ClosedResourceError:
                 return
-            batch: Batch = []
-            sock.receive(batch)
             if batch:
                 deliver(batch)
             # An error alone makes the socket readable too, and keeps it so until it is read.
@@ -180,6 +181,18 @@ class UdpTransport(Transport):
                 for quoted, session in sock.take_refused():
                     if refused is not None:
                         refused(quoted, session)
+
+    async def _take_batch(self, sock: UdpSocket, lookout: Lookout, batch: Batch) -> None:
+        """Wait until something has arrived; there may be an error instead."""
+        for _ in range(lookout.looks()):
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            sock.receive(batch)
+            if batch or sock.errors_wait:
+                lookout.found()
+                return
+        await trio.lowlevel.wait_readable(sock.raw)
+        sock.receive(batch)
 
     def poll(self) -> Batch:
         batch: Batch = []

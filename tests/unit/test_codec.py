@@ -12,12 +12,14 @@ from typing import Any
 
 import aiocoap
 import aiocoap.options
+import attrs
 import pytest
 from aiocoap.numbers.contentformat import ContentFormat as AiocoapContentFormat
 from aiocoap.numbers.optionnumbers import OptionNumber as AiocoapOptionNumber
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from coapsep.message.block import Block
 from coapsep.message.codec import (
     LONGEST_TOKEN,
     MAX_OPTIONS,
@@ -313,6 +315,59 @@ def test_a_shared_codec_encodes_as_a_new_one_does(message: Message) -> None:
     expected = encode(message)
     assert SHARED.encode(message) == expected
     assert SHARED.encode(message) == expected
+
+
+BLOCKS = st.none() | st.builds(
+    Block, st.sampled_from([0, 1, 15, 16, 4095, 4096, 2**20 - 1]), st.booleans(), st.just(1024)
+)
+# A few sets of options, so that they are often those of another message, with blocks of its own.
+BLOCKWISE = st.builds(
+    lambda message, options, block1, block2: attrs.evolve(
+        message, options=options.with_blocks(block1, block2)
+    ),
+    MESSAGES,
+    st.sampled_from(
+        [
+            EMPTY,
+            Options([SOME_PATH]),
+            Options([SOME_PATH, (UNKNOWN_ELECTIVE, b"x")]),
+            Options([(24, b"between"), (25, b""), (28, b"\x04")]),
+            Options([(22, b"")]),
+            Options.build(uri_query=["q" * 100], size1=70_000, request_tags=[b"1"]),
+            Options.build(proxy_uri="x" * 300),
+        ]
+    ),
+    BLOCKS,
+    BLOCKS,
+)
+# Blocks that are too long, that are repeated, or that begin with zeros.
+BLOCKS_OF_ALL_SORTS = st.lists(
+    st.tuples(st.sampled_from([11, 22, 23, 24, 26, 27, 28]), st.binary(max_size=4)), max_size=6
+).map(lambda pairs: datagram(*sorted(pairs, key=lambda pair: pair[0]), payload=b"p"))
+
+
+@patient
+@given(BLOCKWISE)
+def test_a_shared_codec_reads_and_writes_blocks_as_a_new_one_does(message: Message) -> None:
+    """RFC 7959: it remembers the options around them, and puts them in by hand."""
+    alike = attrs.evolve(message, options=Options(message.options))
+    expected = encode(alike)
+    assert decode(expected) == alike
+    for _ in range(2):
+        assert SHARED.encode(message) == expected
+        assert SHARED.decode(expected) == alike
+
+
+@patient
+@given(BLOCKS_OF_ALL_SORTS)
+def test_a_shared_codec_judges_blocks_as_is_specified(data: bytes) -> None:
+    for _ in range(2):
+        outcome = SHARED.decode(data)
+        assert outcome == specified(data)
+        assert isinstance(outcome, Message)
+        again = SHARED.decode(SHARED.encode(outcome))
+        assert isinstance(again, Message)
+        assert list(again.options) == list(outcome.options)
 
 
 @pytest.mark.parametrize("token", [b"", b"\x20"], ids=["no token", "token"])
@@ -839,9 +894,60 @@ def test_a_codec_does_not_remember_without_end() -> None:
             Code.GET, Type.CON, 1, options=Options([(UNKNOWN_ELECTIVE, n.to_bytes(size, "big"))])
         )
         assert codec.decode(codec.encode(message)) == message
-    remembered = [*codec._tails.entries, *codec._encoded.entries.values()]
+    remembered = [*codec._tails.entries, *codec._encoded.entries.values(), *codec._frames.entries]
+    assert 0 < len(remembered) <= 3 * 1024
+    assert max(map(len, remembered)) <= 128
+
+
+def test_a_codec_does_not_remember_blocks_without_end() -> None:
+    """A flood of transfers that all differ, and some whose options are many."""
+    codec = Codec()
+    for n in range(5000):
+        size = 2000 if n % 100 == 0 else 2
+        options = Options([(UNKNOWN_ELECTIVE, n.to_bytes(size, "big"))])
+        blocks = options.with_blocks(Block(n, True, 1024), Block(0, False, 1024))
+        message = Message(Code.PUT, Type.CON, 1, b"", blocks, bytes(1024))
+        assert codec.decode(codec.encode(message)) == message
+    remembered = [
+        *codec._frames.entries,
+        *(b"".join(pieces) for pieces in codec._pieces.entries.values()),
+    ]
     assert 0 < len(remembered) <= 2 * 1024
     assert max(map(len, remembered)) <= 128
+    assert not codec._tails.entries
+
+
+def test_a_transfer_leaves_room_for_others() -> None:
+    """Its messages differ in their blocks alone: a few entries serve for all of them."""
+    codec = Codec()
+    for n in range(5000):
+        up, down = Block(n, True, 1024), Block(n, False, 1024)
+        for blocks in ((up, None), (None, down)):
+            options = Options([SOME_PATH]).with_blocks(*blocks)
+            for payload in (b"", bytes(1024)):
+                message = Message(Code.PUT, Type.CON, 1, b"", options, payload)
+                assert codec.decode(codec.encode(message)) == message
+    assert len(codec._frames.entries) <= 2 * 4, "the lengths of their values are from 0 to 3"
+    assert len(codec._pieces.entries) <= 2 * 4
+    assert not codec._tails.entries
+    assert not codec._encoded.entries
+
+
+def test_aiocoap_sees_one_block_of_a_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec()
+    datagrams = [
+        datagram(SOME_PATH, (OptionNumber.BLOCK2, Block(n, True, 1024).value.to_bytes(2, "big")))
+        for n in range(20, 30)
+    ]
+    first = codec.decode(datagrams[0])
+    monkeypatch.setattr(aiocoap.options.Options, "decode", None)
+    monkeypatch.setattr(aiocoap.options.Options, "encode", None)
+    for n, data in enumerate(datagrams[1:], start=21):
+        message = codec.decode(data)
+        assert isinstance(message, Message)
+        assert isinstance(first, Message)
+        assert message.options.block2 == Block(n, True, 1024)
+        assert message.options.matchable == first.options.matchable
 
 
 def test_a_codec_remembers_what_it_has_seen() -> None:

@@ -545,6 +545,46 @@ def test_the_order_of_values_keeps_transfers_apart() -> None:
     assert build(uri_path=["a", "b"]).matchable != build(uri_path=["b", "a"]).matchable
 
 
+SOME_BLOCKS = st.none() | st.builds(
+    Block, st.integers(0, 2**20 - 1), st.booleans(), st.sampled_from([16, 1024])
+)
+
+
+@given(PAIRS, SOME_BLOCKS, SOME_BLOCKS)
+def test_options_with_blocks_are_like_any_others(
+    pairs: list[tuple[int, bytes]], block1: Block | None, block2: Block | None
+) -> None:
+    faulty = (3,)
+    made = Options(pairs, faulty=faulty).with_blocks(block1, block2)
+    blocks = [(n, block) for n, block in ((27, block1), (23, block2)) if block is not None]
+    plain = [pair for pair in pairs if pair[0] not in (23, 27)]
+    alike = Options(
+        [*plain, *((n, encode_uint(block.value)) for n, block in blocks)], faulty=faulty
+    )
+    assert made == alike
+    assert hash(made) == hash(alike)
+    assert list(made) == list(alike)
+    assert (made.critical, made.faulty) == (alike.critical, faulty)
+    assert made.matchable == alike.matchable
+    assert made.is_plain is alike.is_plain is False
+    assert (made.block1, made.block2) == (block1, block2)
+    assert (made.accept, made.size1, made.etags) == (alike.accept, alike.size1, alike.etags)
+    assert made.with_blocks(block2, block1) == alike.with_blocks(block2, block1)
+    assert made.with_blocks(None, None) == Options(plain, faulty=faulty)
+    assert made.without(27).block1 is None
+    assert made.without(27).block2 == block2
+    assert made.replace(23, 0).block2 == Block(0, False, 16)
+
+
+def test_with_other_blocks_the_rest_is_the_same_object() -> None:
+    frame = build(uri_path=["a"])
+    one = frame.with_blocks(Block(0, True, 16), None)
+    two = one.with_blocks(None, Block(1, True, 16))
+    assert one.frame is two.frame is two.with_blocks(None, None) is frame
+    assert one.matchable is two.matchable
+    assert EMPTY.with_blocks(Block(0, True, 16), None).frame is EMPTY
+
+
 @pytest.mark.parametrize(
     ("arguments", "plain"),
     [
