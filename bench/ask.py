@@ -36,5 +36,5 @@ def post(port: int, path: str, seconds: float) -> bytes:
             if answer[1] and answer[4:8] == token:
                 if answer[1] >> 5 != 2:
                     raise Unavailable(f"POST {path} draws {answer[1] >> 5}.{answer[1] & 31:02}")
-                return answer.partition(b"\xff")[2]
+                return answer[8:].partition(b"\xff")[2]
     raise Unavailable(f"POST {path} has no response within {seconds:g} s")

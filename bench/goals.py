@@ -146,13 +146,13 @@ GOALS = (
         "block-wise, up: MB/s to aiocoap's",
         5,
         10,
-        ratio("blockwise", "up MB/s", "aiocoap", end="server", clients=16),
+        ratio("blockwise", "up MB/s", "aiocoap", end="both", clients=1),
     ),
     Goal(
         "block-wise, down: MB/s to aiocoap's",
         5,
         10,
-        ratio("blockwise", "down MB/s", "aiocoap", end="server", clients=16),
+        ratio("blockwise", "down MB/s", "aiocoap", end="both", clients=1),
     ),
     Goal(
         "import coapsep to trio, aiocoap and attrs",

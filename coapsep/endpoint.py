@@ -38,14 +38,24 @@ _POLLS_IN_A_STEP = 4
 
 
 class Endpoint:
-    """Runs a core on a transport. ``on_event`` must not await and must not raise."""
+    """Runs a core on a transport.
+
+    ``on_event`` is called with each event, and ``after_events`` when those that came together
+    were handed out. Neither must await or raise.
+    """
 
     def __init__(
-        self, transport: Transport, core: Core, limits: Limits, on_event: Callable[[Event], None]
+        self,
+        transport: Transport,
+        core: Core,
+        limits: Limits,
+        on_event: Callable[[Event], None],
+        after_events: Callable[[], None] | None = None,
     ) -> None:
         self.transport = transport
         self.core = core
         self._on_event = on_event
+        self._after_events = after_events
         self._limits = limits
         self._timer = trio.CancelScope()
         self._alarm = math.inf
@@ -282,6 +292,8 @@ class Endpoint:
                     core.events.clear()
                     for event in events:
                         self._on_event(event)
+                    if self._after_events is not None:
+                        self._after_events()
                     self._step_again = True
         finally:
             self._stepping = False

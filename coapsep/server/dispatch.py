@@ -130,6 +130,10 @@ class Dispatcher:
         elif isinstance(event, ObserverEnded):
             self.notifier.ended(event.observer)
 
+    def step_over(self) -> None:
+        """All events that came together are dealt with."""
+        self._runner.step_over()
+
     # -- a new request ---------------------------------------------------------------
 
     def _open(self, exchange: Exchange) -> None:

@@ -1,4 +1,5 @@
-"""Runs handlers: one after the other in a task that they share, until one of them waits.
+"""Runs handlers. A sync one is called where its request arrives. Async ones run one after the
+other in a task that they share, until one of them waits.
 
 A task of its own would cost a request more than all the rest of it, and most handlers never
 wait. So one task, the *host*, takes their first steps, in the order in which the requests came.
@@ -11,6 +12,8 @@ No handler must notice that it shares:
 - One that leaves a cancel scope open has ruined its task: the scope may be cancelled later,
   and with it whoever is in it. The host looks after each step, and is not used again. What it
   looks at is not public in Trio; where it is not found, each handler gets a task of its own.
+  Sync ones are called inside a scope that is left at the end of the endpoint's step, and
+  whatever they have left open with it.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ _TELLS_SCOPE: bool = hasattr(trio.lowlevel.Task, "_cancel_status")
 
 
 _NAME = "handlers"
+_LEFT_OPEN = "the handler corrupted its cancel scopes: it left one open"
 #: That come at once.
 _MOST_HOSTS = 64
 
@@ -65,7 +69,10 @@ class Runner:
         self._raised = raised
         self._shares = shares
         self._context = copy_context()
-        self._queue: deque[Request] = deque()
+        #: Requests whose handlers are to be called, or what is to be awaited for them.
+        self._queue: deque[tuple[Request, Coroutine[Any, Any, Any] | None]] = deque()
+        #: Around the sync handlers of a step.
+        self._guard: trio.CancelScope | None = None
         #: The host, while it waits for work.
         self._idle: trio.lowlevel.Task | None = None
         #: Hosts that have been started, and have not begun.
@@ -75,8 +82,40 @@ class Runner:
         self._start_hosts()
 
     def submit(self, request: Request) -> None:
-        """Call the handler of this request, soon."""
-        self._queue.append(request)
+        """Call the handler of this request: a sync one now, an async one soon."""
+        if request._route.is_async:
+            self._enqueue(request, None)
+        else:
+            self._call(request)
+
+    def step_over(self) -> None:
+        """The endpoint's step is over, in which some requests may have been submitted."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            with suppress(RuntimeError):  # a scope was left open, and that was told
+                guard.__exit__(None, None, None)
+
+    def _call(self, request: Request) -> None:
+        if self._guard is None:
+            self._guard = trio.CancelScope()
+            self._guard.__enter__()
+        task = trio.lowlevel.current_task()
+        scope = innermost_scope(task)
+        try:
+            result = self._context.copy().run(request._route.handler, request)
+            started = None if type(result) in SETTLED else self._start(request, result)
+            if innermost_scope(task) is not scope:
+                raise RuntimeError(_LEFT_OPEN)
+        except Exception as exc:
+            self._raised(request, exc)
+            return
+        if started is None:
+            self._returned(request, result)
+        else:
+            self._enqueue(request, started)
+
+    def _enqueue(self, request: Request, started: Coroutine[Any, Any, Any] | None) -> None:
+        self._queue.append((request, started))
         if self._idle is not None:
             idle, self._idle = self._idle, None
             trio.lowlevel.reschedule(idle)
@@ -119,8 +158,8 @@ class Runner:
         their turn. What comes meanwhile has to wait: other tasks want their turn, too."""
         queue = self._queue
         for _ in range(len(queue) if self._shares else 1):
-            request = queue.popleft()
-            rest = self._first_step(request, task, scope)
+            request, started = queue.popleft()
+            rest = self._first_step(request, started, task, scope)
             if rest is not None:
                 return request, rest
             if innermost_scope(task) is not scope:
@@ -128,22 +167,28 @@ class Runner:
         return None
 
     def _first_step(
-        self, request: Request, task: trio.lowlevel.Task, scope: object
+        self,
+        request: Request,
+        started: Coroutine[Any, Any, Any] | None,
+        task: trio.lowlevel.Task,
+        scope: object,
     ) -> Coroutine[Any, Any, None] | None:
-        """Call the handler; what is left of it if it waits."""
+        """Call the handler, or go on with what it gave; what is left of it if it waits."""
         context = self._context.copy()
         try:
-            result = context.run(request._route.handler, request)
-            if type(result) not in SETTLED:
-                started = self._start(request, result)
-                if started is not None:
-                    try:
-                        trap = context.run(started.send, None)
-                        return self._rest(request, started, context, trap)
-                    except StopIteration as end:
-                        result = end.value
+            result: Any = None
+            if started is None:
+                result = context.run(request._route.handler, request)
+                if type(result) not in SETTLED:
+                    started = self._start(request, result)
+            if started is not None:
+                try:
+                    trap = context.run(started.send, None)
+                    return self._rest(request, started, context, trap)
+                except StopIteration as end:
+                    result = end.value
             if innermost_scope(task) is not scope:
-                raise RuntimeError("the handler corrupted its cancel scopes: it left one open")
+                raise RuntimeError(_LEFT_OPEN)
         except Exception as exc:
             self._raised(request, exc)
         else:

@@ -57,7 +57,11 @@ class Server:
         # Unpredictable unless a test asks for the opposite (RFC 7252 section 11.3).
         core = Core(tuning or Tuning(), limits, rng or Randomness())
         self._endpoint = Endpoint(
-            transport, core, limits, lambda event: self._dispatcher.handle(event)
+            transport,
+            core,
+            limits,
+            lambda event: self._dispatcher.handle(event),
+            lambda: self._dispatcher.step_over(),
         )
         self._dispatcher = Dispatcher(
             self._endpoint, router, nursery, limits, handler_errors, on_undelivered

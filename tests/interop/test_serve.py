@@ -101,7 +101,7 @@ def test_a_group_is_joined() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "told"),
-    [("default", b"(700, 10, 10) False"), ("frozen", b"(50000, 20, 100) True")],
+    [("default", b"(700, 10, 10) False"), ("frozen", b"(5000, 5, 100000) True")],
 )
 def test_a_gc_policy(policy: str, told: bytes) -> None:
     with serving(f"{SERVED}:router", "--gc-policy", policy) as (_, peer):

@@ -100,7 +100,7 @@ def test_the_port_is_nobody_elses() -> None:
 
 def test_a_gc_policy() -> None:
     with serving(*COMMAND, "--gc-policy", "frozen") as (running, _):
-        assert asked(running.port, "/gc") == b"(50000, 20, 100) True"
+        assert asked(running.port, "/gc") == b"(5000, 5, 100000) True"
 
 
 def test_statistics_are_summed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -23,6 +24,7 @@ class Ask:
     def __init__(self, handler: Any, name: str = "a handler") -> None:
         self._route = self
         self.handler = handler
+        self.is_async = inspect.iscoroutinefunction(handler)
         self.name = name
         self.result: object = None
 
@@ -43,6 +45,7 @@ class Bench:
     def submit(self, handler: Any, name: str = "a handler") -> Ask:
         ask = Ask(handler, name)
         self.runner.submit(cast("Request", ask))
+        self.runner.step_over()
         return ask
 
     @property
@@ -195,6 +198,21 @@ async def test_a_scope_that_is_left_open_costs_nobody_else_anything(
         assert len(bench.settled) == 5
 
 
+async def test_a_sync_handler_is_called_at_once_and_what_it_returns_may_take_time(
+    autojump_clock: MockClock,
+) -> None:
+    async def slow() -> str:
+        await trio.sleep(1)
+        return "later"
+
+    async with open_bench() as bench:
+        bench.submit(lambda request: "now")
+        assert bench.results == ["now"]
+        bench.submit(lambda request: slow())
+        await trio.sleep(2)
+        assert bench.results == ["now", "later"]
+
+
 async def test_scopes_nurseries_locks_and_threads_work_after_the_first_step() -> None:
     done = trio.Event()
 
@@ -232,8 +250,8 @@ async def test_what_it_raises_before_and_after_it_waits(autojump_clock: MockCloc
             bench.submit(handler)
         await trio.sleep(2)
         assert [repr(error) for error in bench.results] == [
-            "KeyError(1)",
             "StopIteration(3)",
+            "KeyError(1)",
             "KeyError(2)",
         ]
 
