@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -33,24 +35,26 @@ SCENARIOS: list[tuple[str, Scenario]] = [
 ]
 
 
-def has_children() -> bool:
-    """Whether there are processes of ours that run, or were not waited for."""
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
+def children() -> set[int]:
+    """The processes of ours that run, or were not waited for. Other tests may have some, too."""
+    found: set[int] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            # After the name, which may hold anything: the state, and the parent.
+            if int(path.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(path.parent.name))
+    return found
 
 
 async def judge(scenario: Scenario, cancel: CancelAtStep) -> bool:
     """Run it; True if it was over before the cancellation. No process and no socket is left."""
     port = free_port()
     await trio.to_thread.run_sync(os.getpid)  # a thread of Trio's may keep files of its own
-    files = len(os.listdir("/proc/self/fd"))
+    before, files = children(), len(os.listdir("/proc/self/fd"))
     with trio.fail_after(20), trio.CancelScope() as scope:
         cancel.arm(scope)
         await scenario(port)
-    assert not has_children()
+    assert children() == before
     assert len(os.listdir("/proc/self/fd")) == files
     (await open_udp("127.0.0.1", port)).close()
     return not scope.cancelled_caught
