@@ -84,7 +84,8 @@ class Question:
 
 def read_method(method: Code) -> Code:
     """A request's code. Raises ValueError for what is no method."""
-    method = Code(method)
+    if not isinstance(method, Code):
+        method = Code(method)
     if not method.is_request:
         raise ValueError(f"{method} is not a method")
     return method

@@ -206,9 +206,8 @@ class Options:
 
     def without(self, *numbers: int) -> Options:
         """A copy without these options; itself if it has none of them."""
-        if not any(n in numbers for n, _ in self._pairs):
-            return self
-        return Options((p for p in self._pairs if p[0] not in numbers), faulty=self._faulty)
+        kept = [pair for pair in self._pairs if pair[0] not in numbers]
+        return self if len(kept) == len(self._pairs) else Options(kept, faulty=self._faulty)
 
     # -- block after block (RFC 7959) ------------------------------------------------
 

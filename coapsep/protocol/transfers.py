@@ -31,7 +31,6 @@ from coapsep.protocol.records import ClientExchange, Stage
 from coapsep.protocol.transfer_state import WHOLE, Handling, Transfer
 from coapsep.protocol.turns import Turns, asked_of
 
-_BLOCK1, _BLOCK2 = OptionNumber.BLOCK1, OptionNumber.BLOCK2
 #: The largest block there is: without a word from us, a server may send such ones.
 _LARGEST = 1024
 #: How often a body that changes meanwhile is fetched anew.
@@ -161,27 +160,28 @@ class Transfers:
                 self._turns.rest(exchange, Stage.PAUSED, now)
                 self._events.append(RequestBodyWanted(exchange))
             return
-        options, more = transfer.options, False
+        options, block, more = transfer.options, None, False
         if transfer.is_single or (left <= size and not transfer.sent and not transfer.smaller):
-            transfer.block, payload = None, bytes(transfer.data)
+            payload = bytes(transfer.data)
         else:
             number, more = transfer.sent // size, left > size
             if number >= MAX_BLOCKS:
                 self._fail(exchange, Failure.BAD_BLOCK, _too_many(size), now)
                 return
-            block = transfer.block = Block(number, more, size)
+            block = Block(number, more, size)
             if number == 0:
                 options = self._claim(exchange, transfer)
                 if not transfer.handling.upload_streams:
                     options = options.replace(OptionNumber.SIZE1, transfer.end)
             else:
                 options = options.without(OptionNumber.SIZE1)
-            options = options.replace(_BLOCK1, block.value)
             at = transfer.sent - transfer.start
             payload = bytes(transfer.data[at : at + size])
-        if not more and transfer.largest < _LARGEST and not transfer.is_single:
+        transfer.block = block
+        if not transfer.is_single:
             # Early negotiation (RFC 7959 section 2.4).
-            options = options.replace(_BLOCK2, Block(0, False, transfer.largest).value)
+            early = Block(0, False, transfer.largest) if transfer.largest < _LARGEST else None
+            options = options.with_blocks(block, None if more else early)
         self._ask(exchange, transfer, options, payload, now)
 
     def _upload_goes_on(
@@ -320,7 +320,7 @@ class Transfers:
             return
         self._stop_observing(exchange)
         options = transfer.options.without(OptionNumber.OBSERVE, OptionNumber.SIZE1)
-        options = options.replace(_BLOCK2, Block(number, False, size).value)
+        options = options.with_blocks(None, Block(number, False, size))
         # What a FETCH asks for is in its payload; that of any other method was processed.
         again = exchange.message.code is Code.FETCH and transfer.block is None
         self._ask(exchange, transfer, options, bytes(transfer.data) if again else b"", now)
@@ -408,7 +408,7 @@ class Transfers:
 
 
 def _without_blocks(response: Message) -> Message:
-    return attrs.evolve(response, options=response.options.without(_BLOCK1, _BLOCK2))
+    return attrs.evolve(response, options=response.options.with_blocks(None, None))
 
 
 def _are_alike(first: Message, response: Message) -> bool:

@@ -108,6 +108,8 @@ class UdpTransport(Transport):
         if session is None:
             self._check_open()
             session = self._find_session(as_received(peer))
+            for sock in self._of_family(session.peer):
+                session = sock.expect(session)
             if len(self._sessions) >= _KNOWN:
                 self._sessions.clear()
             self._sessions[peer] = session

@@ -28,6 +28,7 @@ from coapsep.transport.sockaddr import (
     is_group,
     needs_scope,
     pack,
+    to_sockaddr,
 )
 from coapsep.transport.source import source_address
 
@@ -109,6 +110,16 @@ class UdpSocket:
     def forget(self) -> None:
         """The addresses of this machine may have changed."""
         self._sessions.clear()
+
+    def expect(self, session: Session) -> Session:
+        """Have what arrives in a session like this one be in the very same one.
+
+        To compare equal ones, as tables would for each datagram, costs more than to find them.
+        """
+        if self.tells_destination or session.local != self.address:
+            return session
+        key = to_sockaddr(session.peer), b""
+        return self._sessions.get(key) or self._learn(key, session)
 
     # -- what arrives ----------------------------------------------------------------
 

@@ -201,6 +201,29 @@ async def test_a_session_is_looked_up_once(looked_up: list[Address]) -> None:
         transport.send(b"x", session)
 
 
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_what_is_answered_arrives_in_the_very_session(host: str) -> None:
+    """So that no table has to compare it with its equal."""
+    transport = await open_udp_client()
+    with bound(host) as peer:
+        session = transport.session_to(address_of(peer))
+        transport.send(b"ping", session)
+        peer.sendto(b"pong", peer.recvfrom(10)[1])
+        ((data, found),) = transport.poll()
+        assert data == b"pong"
+        assert found is session
+    transport.close()
+
+
+async def test_a_session_that_was_heard_first_is_the_one_that_is_asked_in() -> None:
+    transport = await open_udp("127.0.0.1", 0)
+    with bound("127.0.0.1") as peer:
+        peer.sendto(b"hello", (transport.addresses[0].host, transport.addresses[0].port))
+        ((_, session),) = transport.poll()
+        assert transport.session_to(address_of(peer)) is session
+    transport.close()
+
+
 async def test_a_send_that_fails_makes_it_look_again(looked_up: list[Address]) -> None:
     """The addresses of the machine may have changed."""
     transport = await open_udp("0.0.0.0", 0)
