@@ -71,6 +71,7 @@ class Runner:
         self._context = copy_context()
         #: Requests whose handlers are to be called, or what is to be awaited for them.
         self._queue: deque[tuple[Request, Coroutine[Any, Any, Any] | None]] = deque()
+        self._over = False
         #: Around the sync handlers of a step.
         self._guard: trio.CancelScope | None = None
         #: The host, while it waits for work.
@@ -115,6 +116,10 @@ class Runner:
             self._enqueue(request, started)
 
     def _enqueue(self, request: Request, started: Coroutine[Any, Any, Any] | None) -> None:
+        if self._over:
+            if started is not None:
+                started.close()
+            return
         self._queue.append((request, started))
         if self._idle is not None:
             idle, self._idle = self._idle, None
@@ -125,10 +130,28 @@ class Runner:
         self._coming -= 1
         task = trio.lowlevel.current_task()
         scope = innermost_scope(task)
+        try:
+            waiting = await self._work(task, scope)
+        except trio.Cancelled:  # the server ends, and what is queued is not called any more
+            self._over = True
+            for _, started in self._queue:
+                if started is not None:
+                    started.close()
+            self._queue.clear()
+            raise
+        if waiting is not None:
+            request, rest = waiting
+            task.name = request._route.name
+            await self.guard(request, rest)
+
+    async def _work(
+        self, task: trio.lowlevel.Task, scope: object
+    ) -> tuple[Request, Coroutine[Any, Any, None]] | None:
+        """Take first steps, until this task is needed or ruined; others are on their way then."""
         while True:
             if not self._queue:
                 if self._idle is not None:
-                    return
+                    return None
                 await self._park(task)
             waiting = self._take_first_steps(task, scope)
             if waiting is not None or not self._shares or innermost_scope(task) is not scope:
@@ -137,10 +160,7 @@ class Runner:
             if self._queue:
                 await trio.lowlevel.checkpoint()
         self._start_hosts()
-        if waiting is not None:
-            request, rest = waiting
-            task.name = request._route.name
-            await self.guard(request, rest)
+        return waiting
 
     def _start_hosts(self) -> None:
         """Where one handler waits, others may, and each pass of Trio's scheduler has its price:
