@@ -200,7 +200,7 @@ class Limits:
     """Longest life of a pending async request, parked ones included, seconds."""
 
     dedup_entries: int = attrs.field(default=100_000, validator=_count)
-    """Message IDs remembered for deduplication; one costs some 0.6 kB."""
+    """Message IDs remembered for deduplication; one costs some 0.2 kB with its reply."""
 
     dedup_entries_per_session: int = attrs.field(default=32_768, validator=_count)
     """The same for one session."""

@@ -10,6 +10,7 @@ from coapsep.numbers import BLOCK_SIZES
 _RESERVED = 2048
 #: Numbers have 20 bits.
 MAX_BLOCKS = 1 << 20
+_SIZES = frozenset({*BLOCK_SIZES, _RESERVED})
 
 
 @attrs.frozen
@@ -27,13 +28,13 @@ class Block:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.number < MAX_BLOCKS:
             raise ValueError(f"a block number is from 0 to {MAX_BLOCKS - 1}, not {self.number}")
-        if self.size not in BLOCK_SIZES and self.size != _RESERVED:
+        if self.size not in _SIZES:
             raise ValueError(f"a block has 16, 32, 64 ... 1024 bytes, not {self.size}")
 
     @classmethod
     def read(cls, value: int) -> Block:
         """The block that the value of an option stands for."""
-        return cls(value >> 4, bool(value & 8), 16 << (value & 7))
+        return cls(value >> 4, value & 8 != 0, 16 << (value & 7))
 
     @property
     def value(self) -> int:

@@ -108,7 +108,7 @@ class Bodies:
             # A stream is not produced ahead of who fetches it, however far ahead they ask.
             refusal = f"there are {body.end} bytes, no such block"
         else:
-            body.waiting = exchange, Block(number, False, size)
+            body.waiting = exchange, asked if size == asked.size else Block(number, False, size)
             self._serve_waiting(body, now)
             return
         self._respond(exchange, Response(Code.BAD_REQUEST, refusal), now)

@@ -124,6 +124,9 @@ class Dedup:
             self._done_bytes += len(entry.reply)
             if self._ranking is not None:
                 self._ranking.grown(peer)
+                # It is made anew, when it is needed, before items that say too much are many.
+                if len(self._ranking) > 2 * len(self._peers) + 64:
+                    self._ranking = None
 
     def next_deadline(self) -> float:
         """When the next entry expires; ``inf`` if there is none."""
@@ -183,11 +186,9 @@ class Dedup:
 
     def _heaviest(self) -> Peer | None:
         """The peer that has most entries that may leave."""
-        ranking = self._ranking
-        # It is made anew before the items that say too much are many.
-        if ranking is None or len(ranking) > 2 * len(self._peers) + 64:
-            ranking = self._ranking = _Ranking(self._peers)
-        return ranking.first()
+        if self._ranking is None:
+            self._ranking = _Ranking(self._peers)
+        return self._ranking.first()
 
     def _evict(self, peer: Peer, admitted: Peer, now: float) -> bool:
         if not peer.done:

@@ -56,10 +56,9 @@ UNDERSTOOD = frozenset(
     }
 )
 
-
-#: To look up a member of an enum costs more than to compare it.
+# To look up a member of an enum costs more than to compare it.
 _RUNNING, _DEFERRED, _CLOSED = Phase.RUNNING, Phase.DEFERRED, Phase.CLOSED
-_ACK = Type.ACK
+_CON, _ACK = Type.CON, Type.ACK
 
 
 class Exchanges:
@@ -122,7 +121,7 @@ class Exchanges:
             self._refuse(request, session)
             self._peers.release(peer, now)
             return None
-        confirmable = request.type == 0
+        confirmable = request.type is _CON
         entry = self._dedup.admit(peer, request.mid, confirmable=confirmable, now=now)
         if entry is None:
             self._refuse(request, session)
@@ -144,8 +143,7 @@ class Exchanges:
         if confirmable:
             due = now + self._tuning.empty_ack_delay
             self._owed_acks.append((due, exchange))
-            if due < self._timers.wake_at:
-                self._timers.wake_by(due)
+            self._timers.wake_by(due)
         return exchange
 
     def open_for_observers(self, observers: tuple[Observer, ...]) -> Exchange:

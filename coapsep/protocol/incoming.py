@@ -91,12 +91,12 @@ class Incoming:
     def _hand_up(self, exchange: Exchange, now: float) -> None:
         options = exchange.request.options
         block1, block2 = options.block1, options.block2
-        for block in (block1, block2):
-            if block is not None and not block.is_valid:
-                reserved = Response(Code.BAD_REQUEST, "size exponent 7 is reserved")
-                self._responses.refuse(exchange, reserved, now)
-                return
-        if block1 is not None:
+        if (block1 is not None and not block1.is_valid) or (
+            block2 is not None and not block2.is_valid
+        ):
+            reserved = Response(Code.BAD_REQUEST, "size exponent 7 is reserved")
+            self._responses.refuse(exchange, reserved, now)
+        elif block1 is not None:
             self._uploads.receive(exchange, block1, now)
         elif block2 is not None and block2.number:
             self._later_block(exchange, now)

@@ -8,6 +8,7 @@ would be repeated, with the count and the timeout of it (section 4.5.2).
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Hashable
 
@@ -209,7 +210,9 @@ class Observers:
             if not observer.over:
                 self._notify(observer, waiting, now)
         if end < len(observers):
-            self._timers.set(now, lambda now: self._notify_some(observers, end, waiting, now))
+            # At once, but not in the same go.
+            soon = math.nextafter(now, math.inf)
+            self._timers.set(soon, lambda now: self._notify_some(observers, end, waiting, now))
 
     def _notify(self, observer: Observer, waiting: Waiting, now: float) -> None:
         if not self._keeps_format(observer, waiting.response):

@@ -40,6 +40,10 @@ from coapsep.protocol.turns import Turns, asked_of
 #: Critical options of a response on which this version acts (section 5.4.1).
 UNDERSTOOD: frozenset[OptionNumber] = frozenset({OptionNumber.BLOCK1, OptionNumber.BLOCK2})
 
+# To look up a member of an enum costs more than to compare it.
+_CON, _ACK = Type.CON, Type.ACK
+_QUEUED, _PAUSED = Stage.QUEUED, Stage.PAUSED
+
 
 class Requests:
     """Every request of ours that is not over."""
@@ -199,7 +203,7 @@ class Requests:
         if options.faulty or not options.critical <= UNDERSTOOD:
             self._reject(exchange, response, now)
             return True
-        if response.type is Type.CON:
+        if response.type is _CON:
             self._acknowledge(peer, response, now)
         self._counters.responses += 1
         if observes and self._observations.receive(exchange, response, now):
@@ -279,13 +283,13 @@ class Requests:
     def _match(self, peer: Peer, response: Message) -> ClientExchange | None:
         """The request that a response answers: its token, from its endpoint (section 5.3.2)."""
         exchange = None if peer.asked is None else peer.asked.tokens.get(response.token)
-        if exchange is None or exchange.is_ping or exchange.stage is Stage.PAUSED:
+        if exchange is None or exchange.is_ping or exchange.stage is _PAUSED:
             return None
-        is_ack = response.type is Type.ACK
-        if exchange.stage is Stage.QUEUED and (is_ack or exchange.observation is None):
+        is_ack = response.type is _ACK
+        if exchange.stage is _QUEUED and (is_ack or exchange.observation is None):
             return None  # a notification may come while we register again
         # A piggybacked one must be in the ACK of that request, and no other.
-        if is_ack and (exchange.mid != response.mid or exchange.message.type is not Type.CON):
+        if is_ack and (exchange.mid != response.mid or exchange.message.type is not _CON):
             return None
         return exchange
 

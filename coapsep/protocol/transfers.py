@@ -38,16 +38,16 @@ _RESTARTS = 3
 #: How often one is sent anew because the server has lost blocks (4.08).
 _BEGUN_AGAIN = 2
 
+#: Errors that may be answered with another message of the same request.
+_ASK_FOR_MORE = frozenset({Code.UNAUTHORIZED, Code.REQUEST_ENTITY_TOO_LARGE})
+
 #: How an exchange ends well.
 Ending: TypeAlias = ResponseReceived | RequestFailed | ResponseBodyReceived
 
 
 def may_go_on(response: Message) -> bool:
     """Whether this response may be answered with another message of the same request."""
-    return bool(response.options.critical) or response.code in (
-        Code.UNAUTHORIZED,
-        Code.REQUEST_ENTITY_TOO_LARGE,
-    )
+    return bool(response.options.critical) or response.code in _ASK_FOR_MORE
 
 
 class Transfers:

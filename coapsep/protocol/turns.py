@@ -32,6 +32,10 @@ from coapsep.protocol.transmission import Transmissions
 #: next one: a message of the largest size that section 4.6 expects.
 _PROBING_BURST = 1152
 
+# To look up a member of an enum costs more than to compare it.
+_CON, _NON = Type.CON, Type.NON
+_QUEUED, _SENT, _OVER = Stage.QUEUED, Stage.SENT, Stage.OVER
+
 
 class Turns:
     """The queue of each peer that was asked something, and what is outstanding there.
@@ -85,7 +89,7 @@ class Turns:
         asked = asked_of(exchange)
         asked.tokens[exchange.token] = exchange
         self.open += 1
-        if exchange.stage is Stage.QUEUED:
+        if exchange.stage is _QUEUED:
             asked.queue[exchange] = None
             self._send_next(exchange.peer, asked, now)
 
@@ -106,7 +110,7 @@ class Turns:
         self._stop(exchange, asked, now)
         del asked.tokens[exchange.token]
         exchange.token, exchange.message, exchange.data, exchange.mid = token, request, data, 0
-        exchange.stage = Stage.QUEUED
+        exchange.stage = _QUEUED
         asked.tokens[token] = exchange
         asked.queue[exchange] = None
         self._move_on(exchange, asked, now)
@@ -122,12 +126,13 @@ class Turns:
         """It is over: stop what is sent for it, and let the next one go."""
         asked = asked_of(exchange)
         self._stop(exchange, asked, now)
-        exchange.stage = Stage.OVER
+        exchange.stage = _OVER
         self.open -= 1
         if asked.tokens.get(exchange.token) is exchange:  # else another one has taken it over
             del asked.tokens[exchange.token]
         self._move_on(exchange, asked, now)
-        self._peers.release(exchange.peer, now)
+        if not asked.tokens:
+            self._peers.release(exchange.peer, now)
 
     def acknowledged(self, exchange: ClientExchange, now: float) -> None:
         """It is not outstanding any more: the response comes separately."""
@@ -142,7 +147,7 @@ class Turns:
 
     def hurry(self, exchange: ClientExchange, now: float) -> None:
         """Send it out of turn, once, if it is still in the queue: this endpoint closes."""
-        if exchange.stage is Stage.QUEUED:
+        if exchange.stage is _QUEUED:
             try:
                 mid = self._peers.message_ids(exchange.peer).allocate(now)
             except MessageIdsExhausted:
@@ -155,7 +160,7 @@ class Turns:
 
     def _stop(self, exchange: ClientExchange, asked: Asked, now: float) -> None:
         """Whatever is under way for it is not wanted any more. Its place is still taken."""
-        if exchange.stage is Stage.QUEUED:
+        if exchange.stage is _QUEUED:
             asked.queue.pop(exchange, None)
             return
         if asked.mids.get(exchange.mid) is exchange:
@@ -184,7 +189,7 @@ class Turns:
     def _send_next(self, peer: Peer, asked: Asked, now: float) -> None:
         while asked.queue and asked.outstanding < self._tuning.nstart and asked.stalled is None:
             exchange = next(iter(asked.queue))
-            if exchange.message.type is Type.NON:
+            if exchange.message.type is _NON:
                 until = self._may_probe_at(peer, asked)
                 if until > now:
                     self._stall(peer, asked, until)
@@ -210,7 +215,7 @@ class Turns:
     def _transmit(self, exchange: ClientExchange, asked: Asked, mid: int, now: float) -> None:
         peer, request, draft = exchange.peer, exchange.message, exchange.data
         exchange.mid = mid
-        exchange.stage = Stage.SENT
+        exchange.stage = _SENT
         exchange.outstanding = True
         asked.outstanding += 1
         asked.mids[mid] = exchange
@@ -218,7 +223,7 @@ class Turns:
             self._counters.pings_sent += 1
         else:
             self._counters.requests_sent += 1
-        if request.type is Type.CON:
+        if request.type is _CON:
             on_end = functools.partial(self._on_end, exchange)
             transmission = self._transmissions.send_request(peer, request, draft, mid, on_end, now)
             exchange.transmission, exchange.data = transmission, transmission.data

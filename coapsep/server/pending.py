@@ -143,8 +143,8 @@ class PendingRequest:
             return math.inf
         return min(self._due, self._expires)
 
-    def _wake(self, now: float = 0.0) -> None:
-        """Its time has come, or its end."""
+    def _wake(self, now: float | None = None) -> None:
+        """Its time has come, or its end; a timer says when."""
         if self._is_asleep and self._task is not None:
             self._is_asleep = False
             trio.lowlevel.reschedule(self._task)

@@ -35,16 +35,13 @@ from coapsep.server.results import SETTLED
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-#: Tasks that are kept for the next handlers.
-_SPARE_HOSTS = 64
 #: Whether a task tells its innermost cancel scope.
 _TELLS_SCOPE: bool = hasattr(trio.lowlevel.Task, "_cancel_status")
-
-
+#: Hosts that are on their way at the same time, at most.
+_MOST_HOSTS = 64
+#: What a host is called, until a handler has it for itself.
 _NAME = "handlers"
 _LEFT_OPEN = "the handler corrupted its cancel scopes: it left one open"
-#: That come at once.
-_MOST_HOSTS = 64
 
 
 class Runner:
@@ -106,6 +103,8 @@ class Runner:
             result = self._context.copy().run(request._route.handler, request)
             started = None if type(result) in SETTLED else self._start(request, result)
             if innermost_scope(task) is not scope:
+                if started is not None:
+                    started.close()
                 raise RuntimeError(_LEFT_OPEN)
         except Exception as exc:
             self._raised(request, exc)

@@ -213,6 +213,19 @@ async def test_a_sync_handler_is_called_at_once_and_what_it_returns_may_take_tim
         assert bench.results == ["now", "later"]
 
 
+async def test_a_sync_handler_that_leaves_a_scope_open_and_returns_a_coroutine() -> None:
+    async def never() -> None:
+        raise AssertionError("it is not run")
+
+    def leave_open(request: object) -> object:
+        trio.CancelScope().__enter__()
+        return never()
+
+    async with open_bench() as bench:
+        bench.submit(leave_open)
+        assert [type(result) for result in bench.results] == [RuntimeError]
+
+
 async def test_scopes_nurseries_locks_and_threads_work_after_the_first_step() -> None:
     done = trio.Event()
 

@@ -477,3 +477,22 @@ def test_a_flood_from_one_peer_does_not_push_out_the_others() -> None:
         done(s, attrs.evolve(con(1), mid=mid), client=1)
     assert all(remembers(s, con(1), client=client) for client in range(2, 12))
     assert s.core.statistics().dedup_evicted == 910
+
+
+def test_who_holds_most_is_known_in_bounded_memory() -> None:
+    """Once the table was full it is kept up to date, also while nothing has to leave."""
+    s = Scenario(limits=Limits(dedup_entries=100), checked=False)
+    now = 0.0
+    for mid in range(150):  # more of them than there is room for
+        now += 2.0
+        s.at(now)
+        done(s, con(mid))
+    assert s.core.statistics().dedup_evicted
+    for mid in range(150, 2000):  # some 75 of 100
+        now += 3.3
+        s.at(now)
+        done(s, con(mid))
+        assert 50 < s.core.statistics().dedup_entries <= 100
+    assert s.core.statistics().dedup_evicted < 100
+    ranking = s.core._dedup._ranking
+    assert ranking is None or len(ranking) < 200

@@ -877,7 +877,7 @@ def test_what_a_request_holds_is_counted() -> None:
 def test_many_clients() -> None:
     """They are told in lots, so that others have their turn in between."""
     s = Scenario(checked=False)
-    for number in range(300):
+    for number in range(600):
         s.receive(ask(1), session(number))
         exchange = s.request()
         exchange.topic = Topic(KEY, None)
@@ -886,14 +886,16 @@ def test_many_clients() -> None:
     s.notify(KEY, state(1))
     sent = s.drain()
     assert len(sent) == 256
-    s.at(s.now)
-    sent += s.drain()
-    assert len({one.session for one in sent}) == 300
+    for so_far in (512, 600):
+        s.at(s.core.next_deadline())
+        sent += s.drain()
+        assert len(sent) == so_far
+    assert len({one.session for one in sent}) == 600
     for one in sent:
         s.receive(ack(one.message.mid), one.session)
     s.check()
-    assert observers(s) == 300
-    for number in range(300):
+    assert observers(s) == 600
+    for number in range(600):
         s.lose(session(number))
     s.check()
     assert observers(s) == 0
