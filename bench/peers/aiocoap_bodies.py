@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]  # untyped
     GET,
     PUT,
     Context,

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]  # untyped
     GET,
     Context,
     Message,

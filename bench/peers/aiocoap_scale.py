@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import Any
 
-from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]  # untyped
     CHANGED,
     Context,
     Message,
@@ -16,7 +16,7 @@ from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-i
 from peer_note import note_at_end
 
 
-class Hello(resource.Resource):  # type: ignore[misc, unused-ignore]
+class Hello(resource.Resource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """The resource of all benchmarks."""
 
     async def render_get(self, request: Any) -> Any:
@@ -24,7 +24,7 @@ class Hello(resource.Resource):  # type: ignore[misc, unused-ignore]
         return Message(payload=b"hello, 123")
 
 
-class Later(resource.Resource):  # type: ignore[misc, unused-ignore]
+class Later(resource.Resource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """``?SECONDS``: a handler that waits."""
 
     async def render_get(self, request: Any) -> Any:
@@ -33,7 +33,7 @@ class Later(resource.Resource):  # type: ignore[misc, unused-ignore]
         return Message(payload=b"done")
 
 
-class State(resource.ObservableResource):  # type: ignore[misc, unused-ignore]
+class State(resource.ObservableResource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """It changes whenever it is told to."""
 
     count = 0
@@ -49,7 +49,7 @@ class State(resource.ObservableResource):  # type: ignore[misc, unused-ignore]
         return Message(code=CHANGED)
 
 
-class Body(resource.Resource):  # type: ignore[misc, unused-ignore]
+class Body(resource.Resource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """A body that is read and written."""
 
     body = bytes(1 << 20)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
+from aiocoap import (  # type: ignore[import-untyped, import-not-found, unused-ignore]  # untyped
     Context,
     Message,
 )
@@ -20,7 +20,7 @@ from aiocoap.resource import (  # type: ignore[import-untyped, import-not-found,
 from peer_note import note_at_end
 
 
-class Hello(Resource):  # type: ignore[misc, unused-ignore]
+class Hello(Resource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """Answers 10 bytes without waiting, which aiocoap piggybacks."""
 
     async def render_get(self, request: Message) -> Message:
@@ -28,7 +28,7 @@ class Hello(Resource):  # type: ignore[misc, unused-ignore]
         return Message(payload=b"hello, 123")
 
 
-class HelloLate(Resource):  # type: ignore[misc, unused-ignore]
+class HelloLate(Resource):  # type: ignore[misc, unused-ignore]  # its base is untyped
     """Answers the same when the request is long acknowledged."""
 
     def __init__(self, seconds: float) -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark's resource on coapsep.  usage: coapsep_server.py PORT async|sync|SECONDS
+"""The benchmark's resource on coapsep.  usage: coapsep_server.py PORT KIND [SECONDS]
 
-With a number the handler sleeps for so long, and the answer is a separate response.
+KIND is that of the handler: ``async``, ``sync``; ``late``, which sleeps for so many seconds;
+``event``, which waits for an event that comes every so many seconds.
 """
 
 from __future__ import annotations
@@ -34,13 +35,42 @@ def hello_after(seconds: float) -> Handler:
     return hello_late
 
 
-def main(port: int, kind: str) -> None:
+class Ticker:
+    """An event that happens again and again, such as a sensor that has measured."""
+
+    def __init__(self, period: float) -> None:
+        self._period = period
+        self._next = trio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await trio.sleep(self._period)
+            self._next.set()
+            self._next = trio.Event()
+
+    async def hello(self, request: Request) -> bytes:
+        """A handler that waits for the next one."""
+        await self._next.wait()
+        return b"hello, 123"
+
+
+async def main(port: int, kind: str, period: float) -> None:
     """Serve until SIGTERM."""
-    handlers: dict[str, Handler] = {"async": hello, "sync": hello_sync}
+    ticker = Ticker(period)
+    handlers: dict[str, Handler] = {
+        "async": hello,
+        "sync": hello_sync,
+        "late": hello_after(period),
+        "event": ticker.hello,
+    }
     router = Router()
-    router.get("/hello")(handlers.get(kind) or hello_after(float(kind)))
-    trio.run(lambda: serve(router, host="127.0.0.1", port=port))
+    router.get("/hello")(handlers[kind])
+    async with trio.open_nursery() as nursery:
+        if kind == "event":
+            nursery.start_soon(ticker.run)
+        nursery.start_soon(lambda: serve(router, host="127.0.0.1", port=port))
 
 
 note_at_end("coapsep", "trio")
-main(int(sys.argv[1]), sys.argv[2])
+trio.run(main, int(sys.argv[1]), sys.argv[2], float((sys.argv[3:] or ["0"])[0]))
